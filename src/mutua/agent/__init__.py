@@ -1,0 +1,1 @@
+"""The agent next to a workload: keys, certificates, SDS."""

@@ -1,0 +1,1 @@
+"""The control plane: from stored objects to configured proxies."""

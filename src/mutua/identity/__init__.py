@@ -1,0 +1,1 @@
+"""Keys, certificates, the authority that signs them, and when they are renewed."""

@@ -1,0 +1,1 @@
+"""What the mesh is: one immutable snapshot built from API objects."""

@@ -1,0 +1,1 @@
+"""What policies mean: a pure evaluator that explains itself."""

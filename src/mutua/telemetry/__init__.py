@@ -1,0 +1,1 @@
+"""Names of metrics and log fields, and the log format."""

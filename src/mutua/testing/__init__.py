@@ -1,0 +1,1 @@
+"""Fakes of every port, virtual time, builders: shipped, never imported by the rest."""
