@@ -1,0 +1,1 @@
+"""The node's network: one network namespace per pod, Services, traffic capture, probes."""
