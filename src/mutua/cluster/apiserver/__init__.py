@@ -1,0 +1,1 @@
+"""The Kubernetes-style API server: HTTP, routing, admission, watches."""
