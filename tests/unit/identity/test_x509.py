@@ -1,0 +1,126 @@
+import pickle
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from mutua.foundation.errors import Rejected
+from mutua.identity.x509 import (
+    Credential,
+    Malformed,
+    Subject,
+    client_certificate,
+    client_subject,
+    new_key,
+    parse_key,
+    self_signed_ca,
+    server_certificate,
+)
+from mutua.testing.clock import ManualClock
+
+TEN_YEARS = timedelta(days=3650)
+YEAR = timedelta(days=365)
+AT = "1772366400"  # NOW of conftest, in seconds since the epoch
+
+
+@pytest.fixture
+def ca(clock: ManualClock) -> Credential:
+    return self_signed_ca("mutua-api", lifetime=TEN_YEARS, clock=clock)
+
+
+def test_openssl_accepts_a_server_certificate_for_its_names(
+    ca: Credential, clock: ManualClock, openssl: Callable[..., str]
+) -> None:
+    server = server_certificate(ca, names=["127.0.0.1", "localhost"], lifetime=YEAR, clock=clock)
+
+    for check in (["-verify_ip", "127.0.0.1"], ["-verify_hostname", "localhost"]):
+        said = openssl(
+            *("verify", "-x509_strict", "-attime", AT, "-purpose", "sslserver", *check),
+            *("-CAfile", "ca", "leaf"),
+            ca=ca.chain_pem,
+            leaf=server.chain_pem,
+        )
+        assert said == "leaf: OK\n"
+
+
+def test_openssl_accepts_a_client_certificate_as_a_client_only(
+    ca: Credential, clock: ManualClock, openssl: Callable[..., str]
+) -> None:
+    person = client_certificate(
+        ca, user="kubernetes-admin", groups=["system:masters"], lifetime=YEAR, clock=clock
+    )
+
+    verdicts = [
+        openssl(
+            *(
+                "verify",
+                "-x509_strict",
+                "-attime",
+                AT,
+                "-purpose",
+                purpose,
+                "-CAfile",
+                "ca",
+                "leaf",
+            ),
+            ca=ca.chain_pem,
+            leaf=person.chain_pem,
+        ).endswith("leaf: OK\n")
+        for purpose in ("sslclient", "sslserver")
+    ]
+
+    assert verdicts == [True, False]
+
+
+def test_a_client_certificate_names_user_and_groups(ca: Credential, clock: ManualClock) -> None:
+    person = client_certificate(ca, user="ann", groups=["dev", "ops"], lifetime=YEAR, clock=clock)
+
+    subject = client_subject(ssl.PEM_cert_to_DER_cert(person.chain_pem))
+
+    assert subject == Subject(user="ann", groups=("dev", "ops"))
+
+
+def test_validity_starts_two_minutes_ago_and_never_exceeds_the_signer(
+    ca: Credential, clock: ManualClock
+) -> None:
+    person = client_certificate(ca, user="ann", groups=[], lifetime=2 * TEN_YEARS, clock=clock)
+
+    leaf = person.certificate
+
+    assert leaf.not_valid_before_utc == clock.now() - timedelta(minutes=2)
+    assert leaf.not_valid_after_utc == ca.not_after
+
+
+def test_an_expired_authority_signs_nothing(ca: Credential, clock: ManualClock) -> None:
+    clock.instant = ca.not_after
+
+    with pytest.raises(Rejected, match="expired"):
+        client_certificate(ca, user="ann", groups=[], lifetime=YEAR, clock=clock)
+
+
+def test_a_key_survives_the_way_through_pem() -> None:
+    key = new_key()
+
+    assert parse_key(key.pem()).public == key.public
+
+
+def test_a_key_shows_itself_neither_in_repr_nor_in_a_pickle(ca: Credential) -> None:
+    secret = "".join(ca.key.pem().splitlines()[1:-1])
+
+    assert repr(ca.key) == str(ca.key) == f"{ca.key}" == "PrivateKey(redacted)"
+    assert "PRIVATE" not in repr(ca)
+    assert secret not in repr(ca)
+    with pytest.raises(TypeError):
+        pickle.dumps(ca.key)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "secret", "-----BEGIN PRIVATE KEY-----\nQUJD\n-----END PRIVATE KEY-----\n"]
+)
+def test_what_is_not_a_key_is_rejected_without_quoting_it(text: str) -> None:
+    with pytest.raises(Malformed) as refusal:
+        parse_key(text)
+
+    assert str(refusal.value) == "not an unencrypted PEM private key"
+    assert refusal.value.__suppress_context__
