@@ -1,0 +1,5 @@
+"""`python -m mutua` is `mutua`."""
+
+from mutua.cli.main import main
+
+main()

@@ -1,0 +1,90 @@
+"""`mutua down`: stop the mesh, and leave nothing running.
+
+The daemon goes first, so that nobody restarts what is being stopped; then the shim ends its pods,
+gently at first, and takes every process, namespace, mount and rule of the mesh with it.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from typing import Final
+
+import click
+
+from mutua.cli import lock
+from mutua.cli.main import layout_of, mesh_options
+from mutua.foundation.errors import Unavailable
+from mutua.foundation.layout import Layout
+
+PATIENCE: Final = 10.0
+"""Seconds the daemon gets between SIGTERM and SIGKILL; it only has to close its files."""
+
+POD_GRACE: Final = 5.0
+"""Seconds the pods get between SIGTERM and SIGKILL when the whole mesh ends."""
+
+
+@click.command()
+@mesh_options
+@click.option("--purge", is_flag=True, help="Also delete its objects, keys and logs.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=POD_GRACE,
+    show_default=True,
+    help="Seconds between asking pods to end and ending them.",
+)
+def command(name: str | None, state_dir: str | None, *, purge: bool, grace: float) -> None:
+    """Stop the mesh; objects and keys stay for the next `mutua up`."""
+    layout = layout_of(name, state_dir)
+    stopped = stop_daemon(layout)
+    stopped = stop_shim(layout, grace=grace) or stopped
+    if purge and layout.state.exists():
+        shutil.rmtree(layout.state)
+    click.echo(f"mesh {layout.name!r} " + ("is down" if stopped else "was not running"), err=True)
+
+
+def stop_daemon(layout: Layout) -> bool:
+    """End the daemon, if one runs, and wait until it is gone.
+
+    Raises:
+        Unavailable: It survived SIGKILL (a process in uninterruptible sleep).
+    """
+    pid = lock.holder(layout)
+    if pid is None:
+        return False
+    for signum, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+        _kill(pid, signum)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if lock.holder(layout) is None:
+                return True
+            time.sleep(0.02)
+    raise Unavailable(
+        f"the daemon (pid {pid}) does not end", hint="look at it with: ps -o stat,wchan -p PID"
+    )
+
+
+def stop_shim(layout: Layout, *, grace: float = POD_GRACE) -> bool:
+    """End the shim with everything below it, and remove the run directory."""
+    from mutua.runtime.enter import shim_alive
+    from mutua.runtime.shim.client import ShimClient
+
+    async def shutdown() -> None:
+        client = await ShimClient.connect(layout.shim_socket)
+        await client.shutdown(grace)
+
+    alive = shim_alive(layout)
+    if alive:
+        asyncio.run(shutdown())
+    if layout.run.exists():
+        shutil.rmtree(layout.run, ignore_errors=True)
+    return alive
+
+
+def _kill(pid: int, signum: signal.Signals) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,53 @@
+"""What the daemon of one mesh is told when it starts: values only, no secrets.
+
+`mutua up` fills it in and hands it to the daemon as JSON; nothing below the command line reads
+the environment.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mutua.foundation.errors import Rejected
+from mutua.foundation.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """Everything the daemon needs to know.
+
+    Attributes:
+        layout: The mesh's directories.
+        python: The interpreter that runs the shim and the image catalogue's programs.
+        path: PATH of containers that set none: where their programs are looked up.
+        envoy: Path of the Envoy to run, "" for the one that was installed with mutua.
+        trust_domain: The first part of every identity; Istio's default is cluster.local.
+        log_level: Of the daemon's log: DEBUG, INFO, WARNING or ERROR.
+    """
+
+    layout: Layout
+    python: str
+    path: str
+    envoy: str = ""
+    trust_domain: str = "cluster.local"
+    log_level: str = "INFO"
+
+    def to_json(self) -> str:
+        """Serialise for `from_json`."""
+        return json.dumps(asdict(self), default=str)
+
+
+def from_json(text: str) -> DaemonSettings:
+    """Read what `to_json` wrote.
+
+    Raises:
+        Rejected: It is something else; the message names the first wrong key.
+    """
+    try:
+        raw = json.loads(text)
+        layout = raw.pop("layout")
+        return DaemonSettings(
+            layout=Layout(layout["name"], Path(layout["state"]), Path(layout["run"])), **raw
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Rejected(f"not the daemon's settings: {error}") from error
