@@ -1,0 +1,1 @@
+"""Controllers: from what users declare to objects that the node can run."""

@@ -1,0 +1,1 @@
+"""The node: from Pod objects to processes, and back to their status."""
