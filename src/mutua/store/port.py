@@ -105,9 +105,21 @@ class ObjectStore(Protocol):
         ...
 
     def watch(
-        self, resource: Resource, *, since: int, namespace: str | None = None
+        self,
+        resource: Resource,
+        *,
+        since: int,
+        namespace: str | None = None,
+        bookmarks: float | None = None,
     ) -> AsyncIterator[Event]:
         """Yield every change after position `since`, in order, for ever.
+
+        Args:
+            resource: The kind.
+            since: A position from a listing or an event.
+            namespace: Only changes in this one; None for all.
+            bookmarks: Seconds of silence after which a BOOKMARK tells how far the watch has
+                come; None for no bookmarks.
 
         Raises:
             Expired: History no longer reaches back to `since`.  Raised by the iterator.

@@ -1,0 +1,202 @@
+"""An ObjectStore in one SQLite file.
+
+Each change is one transaction that writes the object and its entry in the history, so that both
+survive together: after a crash a watcher resumes where it was.  Reads come from the index in
+memory (see `memory`), which one process owns: the database is locked for its lifetime.
+
+Durability: WAL with synchronous=FULL, one fsync per write.  Measured through this class on ext4,
+2 busy cores, 1000 objects of 2 KB: FULL p50 0.64 ms, p99 2.5 ms; NORMAL p50 0.17 ms, p99 1.0 ms.
+FULL also survives a power failure and costs a hundredth of the 50 ms that a policy may take to be
+in force, so it is the default.  tests/contract/store/measure_durability.py measures again.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from typing_extensions import override
+
+from mutua.api.object import Key, Resource
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import Unavailable
+from mutua.store.history import CAPACITY, Change
+from mutua.store.journal import Journal, Recovered
+from mutua.store.memory import MemoryStore
+from mutua.store.port import EventType
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+FORMAT: Final = 1
+"""Version of the tables below, kept in the file's user_version."""
+
+SCHEMA: Final = """
+create table objects (
+    grp text not null, plural text not null, namespace text not null, name text not null,
+    body blob not null,
+    primary key (grp, plural, namespace, name)
+) without rowid;
+create table changes (
+    version integer primary key,
+    grp text not null, plural text not null, namespace text not null, name text not null,
+    type text not null, body blob not null, previous blob
+);
+create index changes_by_kind on changes (grp, plural, version);
+create table horizons (
+    grp text not null, plural text not null, version integer not null,
+    primary key (grp, plural)
+) without rowid;
+"""
+
+TRIM_EVERY: Final = 256
+"""Writes of one kind between two clean-ups of its history (bounds the file, amortises the work)."""
+
+
+class SqliteJournal(Journal):
+    """The changes of one store, in one file."""
+
+    def __init__(
+        self, path: Path, *, capacity: int = CAPACITY, synchronous: Synchronous = "FULL"
+    ) -> None:
+        """Open or make the file.
+
+        Args:
+            path: The database; its directory exists.
+            capacity: Changes kept per kind.
+            synchronous: SQLite's setting of the same name.
+
+        Raises:
+            Unavailable: Another process has it open, or it is not a store of this format.
+        """
+        self._capacity = capacity
+        self._writes: dict[Resource, int] = {}
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
+        try:
+            self._prepare(path, synchronous)
+        except sqlite3.Error as error:
+            self._db.close()
+            raise Unavailable(
+                f"cannot open the object store {path}: {error}",
+                hint="stop the other daemon of this mesh, or restore the file",
+            ) from error
+        except Unavailable:
+            self._db.close()
+            raise
+
+    @override
+    def recover(self) -> Recovered:
+        horizons = {
+            Resource(grp, plural): version
+            for grp, plural, version in self._db.execute(
+                "select grp, plural, version from horizons"
+            )
+        }
+        newest = self._db.execute("select max(version) from changes").fetchone()[0] or 0
+        return Recovered(
+            max([newest, *horizons.values()]), self._objects(), self._changes(), horizons
+        )
+
+    @override
+    def append(self, change: Change) -> None:
+        key = change.key
+        address = (key.resource.group, key.resource.plural, key.namespace, key.name)
+        self._db.execute("begin immediate")
+        try:
+            if change.type is EventType.DELETED:
+                self._db.execute(
+                    "delete from objects where grp=? and plural=? and namespace=? and name=?",
+                    address,
+                )
+            else:
+                self._db.execute(
+                    "insert or replace into objects values (?,?,?,?,?)", (*address, change.body)
+                )
+            self._db.execute(
+                "insert into changes values (?,?,?,?,?,?,?,?)",
+                (change.version, *address, change.type.value, change.body, change.previous),
+            )
+            self._trim(key.resource)
+            self._db.execute("commit")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            raise
+
+    @override
+    def close(self) -> None:
+        self._db.close()
+
+    def _prepare(self, path: Path, synchronous: Synchronous) -> None:
+        self._db.execute("pragma locking_mode = exclusive")
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute(f"pragma synchronous = {synchronous}")
+        self._db.execute("begin exclusive")  # refuses here, not at the first write
+        (found,) = self._db.execute("pragma user_version").fetchone()
+        if found == 0:
+            for statement in SCHEMA.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"pragma user_version = {FORMAT}")
+        self._db.execute("commit")
+        if found not in {0, FORMAT}:
+            raise Unavailable(
+                f"the object store {path} has format {found}, this version reads {FORMAT}",
+                hint="use the version of mutua that wrote it",
+            )
+        path.chmod(0o600)
+
+    def _trim(self, resource: Resource) -> None:
+        writes = self._writes.get(resource, 0) + 1
+        self._writes[resource] = writes
+        if writes % TRIM_EVERY != 1:  # the first write of every process trims too
+            return
+        kind = (resource.group, resource.plural)
+        row = self._db.execute(
+            "select version from changes where grp=? and plural=? "
+            "order by version desc limit 1 offset ?",
+            (*kind, self._capacity),
+        ).fetchone()
+        if row is not None:
+            self._db.execute(
+                "delete from changes where grp=? and plural=? and version<=?", (*kind, *row)
+            )
+            self._db.execute("insert or replace into horizons values (?,?,?)", (*kind, *row))
+
+    def _objects(self) -> Iterator[tuple[Key, bytes]]:
+        rows = self._db.execute("select grp, plural, namespace, name, body from objects")
+        for grp, plural, namespace, name, body in rows:
+            yield Key(Resource(grp, plural), namespace, name), body
+
+    def _changes(self) -> Iterator[Change]:
+        rows = self._db.execute(
+            "select version, grp, plural, namespace, name, type, body, previous "
+            "from changes order by version"
+        )
+        for version, grp, plural, namespace, name, kind, body, previous in rows:
+            key = Key(Resource(grp, plural), namespace, name)
+            yield Change(version, key, EventType(kind), body, previous)
+
+
+class SqliteStore(MemoryStore):
+    """Objects in memory, every write in a SQLite file before it is acknowledged."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        capacity: int = CAPACITY,
+        synchronous: Synchronous = "FULL",
+    ) -> None:
+        """Open or make the store.
+
+        Args:
+            path: The database file; its directory exists.
+            clock: Source of creation and deletion times.
+            capacity: Changes kept per kind for watchers.
+            synchronous: "FULL" survives a power failure, "NORMAL" only the process's death.
+
+        Raises:
+            Unavailable: Another process has it open, or it is not a store of this format.
+        """
+        journal = SqliteJournal(path, capacity=capacity, synchronous=synchronous)
+        super().__init__(clock, journal=journal, capacity=capacity)
