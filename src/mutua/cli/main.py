@@ -27,7 +27,10 @@ COMMANDS: Final = {
     "run": ("mutua.cli.run", "Make a program a workload of the mesh."),
     "env": ("mutua.cli.env", "Print the shell commands that point kubectl at the mesh."),
     "shell": ("mutua.cli.shell", "Open a shell in which kubectl speaks to the mesh."),
-    "kubectl": ("mutua.cli.kubectl", "The everyday part of kubectl, where there is no kubectl."),
+    "kubectl": (
+        "mutua.cli.kubectl.command",
+        "The everyday part of kubectl, where there is no kubectl.",
+    ),
     "bench": ("mutua.cli.bench", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),
@@ -74,7 +77,13 @@ def mesh_options(function: Any) -> Any:
     """Give a command `--name` and `--state-dir`."""
     for option in (
         click.option("--state-dir", metavar="DIR", help="Where the mesh keeps its state."),
-        click.option("--name", metavar="NAME", help="Which mesh; several can run on one machine."),
+        click.option(
+            "--name",
+            "--mesh",
+            "name",
+            metavar="NAME",
+            help="Which mesh; several can run on one machine.",
+        ),
     ):
         function = option(function)
     return function

@@ -1,0 +1,50 @@
+"""Which pod, and which container, does `deploy/web` mean?"""
+
+from typing import Any, Final
+
+from lightkube import Client
+
+from mutua.api.kinds import kind_of
+from mutua.api.object import DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES, Object, Resource
+from mutua.api.selectors import equality_selector, read_label_selector
+from mutua.cli.client import list_objects, resource_class
+from mutua.cli.kubectl.arguments import parse_kind
+from mutua.foundation.errors import Rejected, Unavailable
+
+DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
+"""Annotation that names the container commands mean when none is named."""
+
+SELECTING: Final[tuple[Resource, ...]] = (DEPLOYMENTS, REPLICA_SETS, SERVICES)
+"""Kinds that stand for their pods."""
+
+
+def find_pod(client: Client, argument: str) -> Object:
+    """Return the pod that NAME, pod/NAME or deploy/NAME means; a running one if there is one.
+
+    Raises:
+        Rejected: The kind has no pods.
+        Unavailable: No pod is there (yet).
+    """
+    word, slash, name = argument.rpartition("/")
+    kind = parse_kind(word)[0] if slash else kind_of(PODS)
+    owner: Any = client.get(resource_class(kind), name)
+    if kind.resource == PODS:
+        return dict(owner)
+    if kind.resource not in SELECTING:
+        raise Rejected(f"cannot find the pods of {argument}")
+    written = owner["spec"].get("selector") or {}
+    plain = kind.resource == SERVICES  # a Service's selector is a map, the others' a LabelSelector
+    selector = equality_selector(written) if plain else read_label_selector(written)
+    pods = list_objects(client, PODS, client.namespace)
+    found = [pod for pod in pods if selector.matches(pod["metadata"].get("labels"))]
+    found.sort(key=lambda pod: (pod.get("status") or {}).get("phase") != "Running")
+    if not found:
+        raise Unavailable(f"no pods of {argument} in namespace {client.namespace}")
+    return found[0]
+
+
+def default_container(pod: Object) -> str:
+    """Return the container that a command means when it names none."""
+    annotations = pod["metadata"].get("annotations") or {}
+    first: str = pod["spec"]["containers"][0]["name"]
+    return str(annotations.get(DEFAULT_CONTAINER, first))
