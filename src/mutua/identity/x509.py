@@ -23,12 +23,12 @@ from typing import Final, final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from typing_extensions import override
 
 from mutua.foundation.clock import Clock
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Rejected, Unavailable
 
 BACKDATE: Final = timedelta(minutes=2)
 """How far notBefore lies in the past.  Source: istio security/pkg/pki/util ClockSkewGracePeriod."""
@@ -41,6 +41,12 @@ class Malformed(Rejected):
     """The text is not the PEM object it should be."""
 
     code = "identity.malformed"
+
+
+class NotValidNow(Unavailable):
+    """The signing certificate has expired, or the clock is behind it."""
+
+    code = "identity.signer_not_valid"
 
 
 @final
@@ -260,22 +266,23 @@ def blank_certificate(
     """Start a certificate: serial and validity; for modules of mutua.identity only.
 
     Raises:
-        Rejected: The signer has expired, or the lifetime is not positive.
+        NotValidNow: The signer has expired or is not valid yet.
     """
-    ends = now + lifetime
+    starts, ends = now - BACKDATE, now + lifetime
     if signer is not None:
+        if not signer.not_valid_before_utc <= now < signer.not_valid_after_utc:
+            raise NotValidNow(
+                f"the signing certificate is valid from {signer.not_valid_before_utc:%F %T} to "
+                f"{signer.not_valid_after_utc:%F %T} UTC, and it is {now:%F %T}",
+                hint="check this machine's clock",
+            )
+        starts = max(starts, signer.not_valid_before_utc)
         ends = min(ends, signer.not_valid_after_utc)
-    if ends <= now:
-        raise Rejected(
-            "the signing certificate has expired"
-            if signer and lifetime > timedelta()
-            else f"not a lifetime: {lifetime}"
-        )
     # Bit 0 is set so that the serial is never zero (RFC 5280 section 4.1.2.2).
     return (
         x509.CertificateBuilder()
         .serial_number(secrets.randbits(SERIAL_BITS) | 1)
-        .not_valid_before(now - BACKDATE)
+        .not_valid_before(starts)
         .not_valid_after(ends)
     )
 
@@ -296,7 +303,9 @@ def key_usage(*, for_ca: bool) -> x509.KeyUsage:
 
 
 def sign_leaf(
-    ca: Credential, builder: x509.CertificateBuilder, public_key: ec.EllipticCurvePublicKey
+    ca: Credential,
+    builder: x509.CertificateBuilder,
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
 ) -> x509.Certificate:
     """Complete a leaf and sign it; for modules of mutua.identity only."""
     issuer = ca.certificate
