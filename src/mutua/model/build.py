@@ -1,0 +1,178 @@
+"""From the objects users wrote to the mesh they mean.
+
+`build_snapshot` is a pure function of its objects.  A `BuildMemo` makes the next call cheap: an
+object that is the same Python object as last time is not read again, a value that reads equal to
+last time stays the same object, and maps whose inputs did not change are reused whole.  So a
+policy change costs one pass over a list of pointers, and everything downstream may compare by `is`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from mutua.api.object import (
+    ENDPOINT_SLICES,
+    PEER_AUTHENTICATIONS,
+    PODS,
+    SERVICES,
+    Object,
+    Resource,
+)
+from mutua.api.security import PeerAuthentication, parse_peer_authentication
+from mutua.foundation.errors import Rejected
+from mutua.model.inbound import inbound_ports
+from mutua.model.parse import Slice, parse_service, parse_slice, parse_workload
+from mutua.model.service import Service, ServiceName
+from mutua.model.settings import MeshSettings
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import Endpoint, Workload
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class BuildMemo:
+    """What `build_snapshot` remembers from its last call; use one memo with one set of settings."""
+
+    def __init__(self) -> None:
+        self.read: dict[Resource, dict[tuple[str, str], tuple[Object, Any]]] = {}
+        self.values: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+
+def build_snapshot(
+    objects: Mapping[Resource, Iterable[Object]],
+    settings: MeshSettings | None = None,
+    *,
+    memo: BuildMemo | None = None,
+) -> MeshSnapshot:
+    """Return the mesh that these objects describe.
+
+    Args:
+        objects: All Pods, Services, EndpointSlices and PeerAuthentications, by resource; other
+            resources are ignored, absent ones are empty.  Order does not matter.  Objects must
+            not be mutated after they were given.
+        settings: Mesh-wide settings; None for the defaults.
+        memo: The caller's memory of the previous call.
+    """
+    settings = settings or MeshSettings()
+    memo = memo or BuildMemo()
+    pods = _read(memo, objects, PODS, parse_workload)
+    slices = _read(memo, objects, ENDPOINT_SLICES, parse_slice)
+    services = _read(memo, objects, SERVICES, lambda obj: parse_service(obj, settings))
+    policies = _read(memo, objects, PEER_AUTHENTICATIONS, _policy)
+    services = _remember(memo, "services", (services,), lambda: _oldest_first(services))
+    workloads = _remember(memo, "workloads", (pods,), lambda: {pod.uid: pod for pod in pods})
+    return MeshSnapshot(
+        settings=settings,
+        services=services,
+        workloads=workloads,
+        endpoints=_remember(
+            memo,
+            "endpoints",
+            (services, slices, workloads),
+            lambda: _endpoints(services, slices, workloads),
+        ),
+        inbound_ports=_remember(
+            memo, "inbound", (services, pods), lambda: inbound_ports(services, pods)
+        ),
+        peer_authentications=policies,
+    )
+
+
+def _read(
+    memo: BuildMemo,
+    objects: Mapping[Resource, Iterable[Object]],
+    resource: Resource,
+    parse: Callable[[Object], T | None],
+) -> tuple[T, ...]:
+    """Return the typed values of one kind; the same tuple as last time when nothing changed."""
+    before, now = memo.read.get(resource, {}), {}
+    for obj in objects.get(resource, ()):
+        meta = obj["metadata"]
+        key = (meta.get("namespace") or "", meta["name"])
+        known = before.get(key)
+        if known is not None and known[0] is obj:
+            now[key] = known
+            continue
+        value = parse(obj)
+        now[key] = (obj, known[1] if known is not None and known[1] == value else value)
+    memo.read[resource] = now
+    values: tuple[T, ...] = tuple(value for _, value in now.values() if value is not None)
+    previous: tuple[T, ...] = memo.values.get(str(resource), ((), ()))[1]
+    if len(previous) == len(values) and all(map(_is, previous, values)):
+        return previous
+    memo.values[str(resource)] = ((), values)
+    return values
+
+
+def _is(left: object, right: object) -> bool:
+    return left is right
+
+
+def _remember(memo: BuildMemo, name: str, inputs: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """Return `make()`, or last time's value when the inputs are the same objects.
+
+    In a mapping, entries that are equal to last time's are replaced by last time's objects.
+    """
+    known = memo.values.get(name)
+    if known is not None and all(map(_is, known[0], inputs)):
+        return known[1]  # type: ignore[no-any-return]  # stored under this name by this function
+    value = make()
+    if known is not None and isinstance(value, dict):
+        _keep_equal(value, known[1])
+    memo.values[name] = (inputs, value)
+    return value
+
+
+def _keep_equal(new: dict[K, Any], old: Mapping[K, Any]) -> None:
+    for key, value in new.items():
+        before = old.get(key)
+        if before is not value and before == value:
+            new[key] = before
+
+
+def _policy(obj: Object) -> PeerAuthentication | None:
+    try:
+        return parse_peer_authentication(obj)
+    except Rejected:
+        # Admission refuses these, so one can only come from a foreign API server without the
+        # schema.  Ignoring it keeps the rest of the mesh configurable.
+        return None
+
+
+def _oldest_first(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    return tuple(sorted(services, key=lambda s: (s.created, s.id.name, s.id.namespace)))
+
+
+def _endpoints(
+    services: tuple[Service, ...], slices: tuple[Slice, ...], workloads: Mapping[str, Workload]
+) -> dict[ServiceName, Mapping[int, tuple[Endpoint, ...]]]:
+    by_service: dict[ServiceName, list[Slice]] = defaultdict(list)
+    for piece in slices:
+        by_service[piece.service].append(piece)
+    by_address = {workload.address: workload for workload in workloads.values()}
+    by_address.pop("", None)
+
+    def join(piece: Slice, name: str) -> Iterable[Endpoint]:
+        if (number := piece.ports.get(name)) is None:
+            return
+        for endpoint in piece.endpoints:
+            pod = workloads.get(endpoint.pod) or by_address.get(endpoint.address)
+            yield Endpoint(endpoint.address, number, endpoint.ready, pod)
+
+    return {
+        service.id: {
+            port.number: tuple(
+                sorted(
+                    {
+                        (endpoint.address, endpoint.port): endpoint
+                        for piece in by_service.get(service.id, ())
+                        for endpoint in join(piece, port.name)
+                    }.values(),
+                    key=lambda endpoint: (endpoint.address, endpoint.port),
+                )
+            )
+            for port in service.ports
+        }
+        for service in services
+    }

@@ -1,0 +1,70 @@
+"""Which container ports of a pod do Services expose, and what do they speak?
+
+One entry per distinct container port over all Services that select the pod; when two Services
+target the same port, the oldest wins entirely.  Specification: istio-semantics section 2.2.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from mutua.model.service import Service, ServicePort
+from mutua.model.workload import InboundPort, Workload
+
+
+def inbound_ports(
+    services: Sequence[Service], workloads: Iterable[Workload]
+) -> dict[str, tuple[InboundPort, ...]]:
+    """Return each workload's exposed ports, by uid.
+
+    Args:
+        services: Oldest first.
+        workloads: The pods in question.
+    """
+    index = _Index(services)
+    return {workload.uid: _ports(index.selecting(workload), workload) for workload in workloads}
+
+
+class _Index:
+    """Finds the services that select a pod without asking every service.
+
+    A service is filed under its rarest label: a pod that it selects has that label, and few other
+    services do.
+    """
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._filed: dict[tuple[str, str, str], list[tuple[int, Service]]] = defaultdict(list)
+        usage = Counter(label for service in services for label in _labels(service))
+        for age, service in enumerate(services):
+            if service.selector:
+                rarest = min(_labels(service), key=lambda label: (usage[label], label))
+                self._filed[rarest].append((age, service))
+
+    def selecting(self, workload: Workload) -> list[Service]:
+        """Return the services that select a pod, oldest first."""
+        found = [
+            (age, service)
+            for key, value in workload.labels.items()
+            for age, service in self._filed.get((workload.namespace, key, value), ())
+            if service.selector.items() <= workload.labels.items()
+        ]
+        return [service for _, service in sorted(found, key=lambda pair: pair[0])]
+
+
+def _labels(service: Service) -> list[tuple[str, str, str]]:
+    return [(service.id.namespace, key, value) for key, value in service.selector.items()]
+
+
+def _ports(services: Iterable[Service], workload: Workload) -> tuple[InboundPort, ...]:
+    ports: dict[int, InboundPort] = {}
+    for service in services:
+        for port in service.ports:
+            number = _target(port, workload)
+            if number is not None and number not in ports:
+                ports[number] = InboundPort(number, port.protocol)
+    return tuple(ports[number] for number in sorted(ports))
+
+
+def _target(port: ServicePort, workload: Workload) -> int | None:
+    if isinstance(port.target, int):
+        return port.target
+    return workload.container_ports.get(port.target)

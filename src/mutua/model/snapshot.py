@@ -1,0 +1,35 @@
+"""What the mesh is at one instant: one immutable value.
+
+The compiler turns it into Envoy's configuration, the evaluator answers questions about it, and
+neither asks anybody else.  A new snapshot reuses every unchanged part of the one before, the same
+objects, so that "has this changed?" is `is` for most of the mesh.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mutua.api.security import PeerAuthentication
+from mutua.model.service import Service, ServiceName
+from mutua.model.settings import MeshSettings
+from mutua.model.workload import Endpoint, InboundPort, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshSnapshot:
+    """The mesh at one instant.
+
+    Attributes:
+        settings: Mesh-wide settings.
+        services: Oldest first; ties by name, then namespace.
+        workloads: Pods that have not finished, by uid.
+        endpoints: Service to Service port number to its endpoints, ready or not, by address.
+        inbound_ports: Workload uid to the container ports that Services expose, by number.
+        peer_authentications: All of them, in no particular order.
+    """
+
+    settings: MeshSettings
+    services: tuple[Service, ...]
+    workloads: Mapping[str, Workload]
+    endpoints: Mapping[ServiceName, Mapping[int, tuple[Endpoint, ...]]]
+    inbound_ports: Mapping[str, tuple[InboundPort, ...]]
+    peer_authentications: tuple[PeerAuthentication, ...]

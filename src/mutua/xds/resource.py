@@ -1,0 +1,158 @@
+"""What a proxy is given: Envoy resources as bytes, shared between proxies wherever they are equal.
+
+A mesh of S services and P proxies has S*P pairs but only about S + P different resources.  So
+a resource is generated once and kept serialized, and what a proxy gets is a `ResourceSet`: a few
+immutable layers, of which all but the last few entries are the same objects for every proxy of a
+namespace.  Comparing two sets skips layers that are the same object, and remembers the comparison
+of two layers, so that a change costs what it touches and not S*P.
+
+    ProxyResources    {type URL: ResourceSet}        one per proxy
+    ResourceSet       (shared Layer, own Layer)      names are disjoint between layers
+    Layer             {name: Resource}               immutable, compared by identity first
+    Resource          name, version, body            body: the serialized message inside the Any
+"""
+
+import hashlib
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from typing_extensions import override
+
+CLUSTER: Final = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+ENDPOINT: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER: Final = "type.googleapis.com/envoy.config.listener.v3.Listener"
+ROUTE: Final = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+VERSION_BYTES: Final = 8
+"""Length of a resource's digest, in bytes: equality between two versions of one name needs no
+collision resistance against an adversary, since only this process makes the bodies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One Envoy resource.
+
+    Attributes:
+        name: Its xDS name.
+        version: Digest of the body, so that equal configuration has an equal version, also
+            after a restart of the control plane.
+        body: The serialized message: the `value` of the Any that carries it.
+    """
+
+    name: str
+    version: str
+    body: bytes = field(repr=False)
+
+
+def resource(name: str, body: bytes) -> Resource:
+    """Return the resource with this body, its version computed."""
+    return Resource(name, hashlib.blake2b(body, digest_size=VERSION_BYTES).hexdigest(), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What separates two sets of resources of one type.
+
+    Attributes:
+        changed: Resources that are new or have another version.
+        removed: Names that are gone.
+    """
+
+    changed: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.removed)
+
+
+class Layer(Mapping[str, Resource]):
+    """An immutable set of resources that many proxies share by reference."""
+
+    __slots__ = ("__weakref__", "_by_name", "_last_changes", "_last_since")
+
+    def __init__(self, resources: Iterable[Resource] = ()) -> None:
+        self._by_name = {resource.name: resource for resource in resources}
+        self._last_since: weakref.ref[Layer] | None = None
+        self._last_changes = Changes()
+
+    @override
+    def __getitem__(self, name: str) -> Resource:
+        return self._by_name[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def changes(self, since: "Layer") -> Changes:
+        """Return what separates this layer from an older one; remembered for the last one asked."""
+        if since is self:
+            return Changes()
+        if self._last_since is None or self._last_since() is not since:
+            # A weak reference: a layer must not keep the whole history of the mesh alive.
+            self._last_since, self._last_changes = weakref.ref(since), _compare(self, since)
+        return self._last_changes
+
+
+class ResourceSet(Mapping[str, Resource]):
+    """All resources of one type for one proxy.
+
+    Attributes:
+        layers: Disjoint in names; the same position means the same scope in every set.
+    """
+
+    __slots__ = ("layers",)
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+
+    @override
+    def __getitem__(self, name: str) -> Resource:
+        for layer in self.layers:
+            if name in layer:
+                return layer[name]
+        raise KeyError(name)
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        for layer in self.layers:
+            yield from layer
+
+    @override
+    def __len__(self) -> int:
+        return sum(len(layer) for layer in self.layers)
+
+    def changes(self, since: "ResourceSet") -> Changes:
+        """Return what separates this set from an older one of the same proxy."""
+        if len(self.layers) != len(since.layers):
+            return _compare(self, since)
+        parts = [
+            new.changes(old)
+            for new, old in zip(self.layers, since.layers, strict=True)
+            if new is not old
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        changed = tuple(resource for part in parts for resource in part.changed)
+        # A name that moved between layers is not gone.
+        removed = tuple(name for part in parts for name in part.removed if name not in self)
+        return Changes(changed, removed)
+
+
+def _compare(new: Mapping[str, Resource], old: Mapping[str, Resource]) -> Changes:
+    changed = tuple(
+        resource
+        for name, resource in new.items()
+        if (before := old.get(name)) is not resource
+        and (before is None or before.version != resource.version)
+    )
+    return Changes(changed, tuple(name for name in old if name not in new))
+
+
+ProxyResources = Mapping[str, ResourceSet]
+"""What one proxy is given: type URL (CLUSTER, ENDPOINT, LISTENER, ROUTE) to resources."""
