@@ -12,7 +12,7 @@ from mutua.testing.mesh import RunningMesh
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     running = RunningMesh(Path(tmp_path_factory.mktemp("mesh")), name="tutorial")
     try:
-        running.mutua("up")
+        running.up()
         yield running
     finally:
         running.mutua("down", "--purge")

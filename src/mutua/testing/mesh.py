@@ -33,7 +33,7 @@ class RunningMesh:
             "KUBECONFIG": str(folder / "state" / "kubeconfig"),
             "KUBECACHEDIR": str(folder / "kube-cache"),
         }
-        self._before = processes()
+        self._namespaces: set[str] = set()
 
     @property
     def layout(self) -> Layout:
@@ -42,17 +42,22 @@ class RunningMesh:
 
         return resolve_layout(None, None, environ=self.environ, uid=os.getuid())
 
+    def up(self, *argv: str) -> None:
+        """Start the mesh, and remember its user namespace: every process of it lives there."""
+        self.mutua("up", *argv)
+        self._namespaces.add(user_namespace(self.daemon_pid()))
+
     def mutua(
         self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run a mutua command."""
-        return self._run([sys.executable, "-m", "mutua", *argv], check, stdin, timeout)
+        return self._run([sys.executable, "-m", "mutua", *argv], stdin, timeout, check=check)
 
     def kubectl(
         self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl against the mesh."""
-        return self._run(["kubectl", *argv], check, stdin, timeout)
+        return self._run(["kubectl", *argv], stdin, timeout, check=check)
 
     def apply(self, manifest: str) -> str:
         """Apply YAML text and return kubectl's answer."""
@@ -78,8 +83,7 @@ class RunningMesh:
 
     def leftovers(self) -> list[str]:
         """Return every process, file or mount of this mesh that is there after `down`."""
-        found = [f"process {pid}: {argv}" for pid, argv in sorted((processes() - self._before))]
-        found = [line for line in found if str(self.folder) in line or "mutua" in line]
+        found = [f"process {line}" for space in self._namespaces for line in members(space)]
         if self.layout.run.exists():
             found.append(f"directory {self.layout.run}")
         mounts = Path("/proc/self/mounts").read_text()
@@ -87,17 +91,12 @@ class RunningMesh:
         return found
 
     def _run(
-        self,
-        argv: list[str],
-        check: bool,
-        stdin: str | None,
-        timeout: float,  # noqa: FBT001
+        self, argv: list[str], stdin: str | None, timeout: float, *, check: bool
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(  # noqa: S603 - commands of the test
             argv,
             env=self.environ,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=stdin or "",
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -110,19 +109,26 @@ class RunningMesh:
         return done
 
 
-def processes() -> set[tuple[int, str]]:
-    """Return (pid, command line) of every process of this machine that we may see."""
-    found = set()
+def user_namespace(pid: int | str) -> str:
+    """Return the identity of a process's user namespace, "" when it is gone or not ours."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")
+    except OSError:
+        return ""
+
+
+def members(namespace: str) -> list[str]:
+    """Return "pid: command line" of every process in a user namespace."""
+    found = []
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
+        if folder.name.isdigit() and user_namespace(folder.name) == namespace:
             try:
                 argv = (
                     (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 )
             except OSError:
                 continue
-            if argv and int(folder.name) != os.getpid():
-                found.add((int(folder.name), argv.strip()))
+            found.append(f"{folder.name}: {argv.strip()}")
     return found
 
 

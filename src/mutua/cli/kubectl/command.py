@@ -71,6 +71,7 @@ def apply(context: click.Context, sources: tuple[str, ...], namespace: str | Non
 @click.pass_context
 def get(
     context: click.Context,
+    /,
     resources: tuple[str, ...],
     namespace: str | None,
     output: str | None,
@@ -113,6 +114,7 @@ def _where(kind: Kind, obj: Object) -> dict[str, str]:
 @click.pass_context
 def delete(
     context: click.Context,
+    /,
     resources: tuple[str, ...],
     namespace: str | None,
     sources: tuple[str, ...],
@@ -186,6 +188,7 @@ def _wait_until_gone(client: Client, kind: Kind, obj: Object, patience: float = 
 @click.pass_context
 def execute(
     context: click.Context,
+    /,
     pod: str,
     argv: tuple[str, ...],
     namespace: str | None,
@@ -221,6 +224,7 @@ def execute(
 @click.pass_context
 def logs(
     context: click.Context,
+    /,
     pod: str,
     namespace: str | None,
     container: str | None,
@@ -250,6 +254,7 @@ def logs(
 @click.pass_context
 def label(
     context: click.Context,
+    /,
     resource: str,
     words: tuple[str, ...],
     namespace: str | None,
@@ -260,7 +265,7 @@ def label(
     if "/" not in resource:
         resource, words = f"{resource}/{words[0]}", words[1:]
     target = parse_targets([resource])[0]
-    changes = {}
+    changes: dict[str, str | None] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals and not word.endswith("-"):
@@ -269,7 +274,7 @@ def label(
     with _connect(context, namespace) as client:
         current = _select(client, target)[0]["metadata"].get("labels") or {}
         for key, value in changes.items():
-            if not overwrite and value is not None and current.get(key, value) != value:
+            if not overwrite and value and current.get(key, value) != value:
                 raise Rejected(
                     f"'{key}' already has a value ({current[key]})", hint="add --overwrite"
                 )
@@ -289,6 +294,7 @@ def label(
 @click.pass_context
 def wait(
     context: click.Context,
+    /,
     resources: tuple[str, ...],
     namespace: str | None,
     goal: str,
