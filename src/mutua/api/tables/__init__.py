@@ -4,13 +4,31 @@ from collections.abc import Mapping
 from typing import Final
 
 from mutua.api.shape import Struct
-from mutua.api.tables import istio
+from mutua.api.tables import apps, core, istio, pod, review
 
 SCHEMAS: Final[Mapping[str, Struct]] = {
     schema.name: schema
     for schema in (
+        core.NAMESPACE,
+        pod.POD,
+        core.SERVICE,
+        core.SERVICE_ACCOUNT,
+        core.SECRET,
+        core.CONFIG_MAP,
+        core.EVENT,
+        core.NODE,
+        core.TOKEN_REQUEST,
+        core.ENDPOINT_SLICE,
+        apps.DEPLOYMENT,
+        apps.REPLICA_SET,
+        apps.SCALE,
+        review.CUSTOM_RESOURCE_DEFINITION,
+        review.SELF_SUBJECT_REVIEW,
+        review.SELF_SUBJECT_ACCESS_REVIEW,
+        review.SELF_SUBJECT_RULES_REVIEW,
         istio.PEER_AUTHENTICATION,
         istio.AUTHORIZATION_POLICY,
         istio.DESTINATION_RULE,
     )
 }
+"""Stored kinds, and the bodies of subresources and reviews."""
