@@ -112,7 +112,7 @@ class RunningMesh:
 def user_namespace(pid: int | str) -> str:
     """Return the identity of a process's user namespace, "" when it is gone or not ours."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/user")
+        return str(Path(f"/proc/{pid}/ns/user").readlink())
     except OSError:
         return ""
 

@@ -267,10 +267,10 @@ def label(
     target = parse_targets([resource])[0]
     changes: dict[str, str | None] = {}
     for word in words:
-        key, equals, value = word.partition("=")
+        key, equals, text = word.partition("=")
         if not equals and not word.endswith("-"):
             raise Rejected(f"{word!r} is neither KEY=VALUE nor KEY-")
-        changes[key if equals else word[:-1]] = value if equals else None
+        changes[key if equals else word[:-1]] = text if equals else None
     with _connect(context, namespace) as client:
         current = _select(client, target)[0]["metadata"].get("labels") or {}
         for key, value in changes.items():
