@@ -184,7 +184,7 @@ def _is_missing(value: Mapping[str, Any], name: str) -> bool:
 def _scalar_errors(schema: Scalar, value: Any, path: str) -> Iterator[FieldError]:
     if schema.enum and value not in schema.enum:
         yield unsupported(path, value, schema.enum)
-    if schema.format == "byte" and not _BASE64.fullmatch(value):
+    if schema.format == "byte" and not _BASE64.fullmatch(_LINE_ENDS.sub("", value)):
         yield invalid(path, "***", "must be base64")
     if schema.format == "quantity" and not _QUANTITY.fullmatch(str(value)):
         yield invalid(path, value, "must be a quantity, as 100m, 0.5 or 128Mi")
@@ -197,6 +197,9 @@ def _scalar_errors(schema: Scalar, value: Any, path: str) -> Iterator[FieldError
 
 
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+_LINE_ENDS: Final = re.compile(r"[\r\n]")
+"""Allowed anywhere in base64, as in Go's decoder."""
 
 _QUANTITY: Final = re.compile(
     r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?"
