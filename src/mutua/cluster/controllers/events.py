@@ -1,0 +1,167 @@
+"""What happened to an object, for `kubectl describe` and `kubectl get events`.
+
+Recording never blocks and never fails the caller: a bounded queue, written behind.  The same
+thing happening again raises the count of one Event object instead of making another, and Events
+go after an hour or when there are too many.  Source: client-go `tools/record`, event TTL of
+kube-apiserver.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from mutua.api.object import EVENTS, Object
+from mutua.foundation.clock import Clock, parse_rfc3339, rfc3339
+from mutua.foundation.errors import MutuaError
+from mutua.store.port import NotFound, ObjectStore
+
+LIFETIME: Final = timedelta(hours=1)
+"""kube-apiserver --event-ttl."""
+
+MOST: Final = 1000
+"""Events kept in all namespaces: a crash loop must not fill the store."""
+
+PENDING: Final = 256
+"""Occurrences waiting to be written; what comes on top is dropped."""
+
+MESSAGE: Final = 1024
+"""Longest message, in characters (Kubernetes events.k8s.io/v1 note: 1 kB)."""
+
+SWEEP: Final = 60.0
+"""Seconds between two looks for old events."""
+
+log = logging.getLogger(__name__)
+
+Severity = Literal["Normal", "Warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One thing that happened, in the words of an Event."""
+
+    involved: dict[str, Any]
+    severity: Severity
+    reason: str
+    message: str
+    component: str
+
+    @property
+    def name(self) -> str:
+        """The Event's name: the same for the same occurrence, so that repetition is seen."""
+        identity = "\0".join(
+            [*map(str, self.involved.values()), self.severity, self.reason, self.message]
+        )
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return f"{self.involved['name'][:200]}.{digest}"
+
+
+class EventRecorder:
+    """Writes Events behind the back of those who record them."""
+
+    def __init__(self, store: ObjectStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._queue: asyncio.Queue[Occurrence] = asyncio.Queue(PENDING)
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def record(
+        self, obj: Object, severity: Severity, reason: str, message: str, *, component: str
+    ) -> None:
+        """Note that something happened to `obj`; returns at once."""
+        occurrence = Occurrence(_reference(obj), severity, reason, message[:MESSAGE], component)
+        try:
+            self._queue.put_nowait(occurrence)
+        except asyncio.QueueFull:
+            log.warning("event dropped: too many at once", extra={"reason": reason})
+
+    async def run(self) -> None:
+        """Write what was recorded until cancelled."""
+        await self._adopt()
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP):
+                    occurrence = await self._queue.get()
+            except TimeoutError:
+                await self._sweep()
+                continue
+            try:
+                await self._write(occurrence)
+            except MutuaError as error:  # a terminating namespace takes no events
+                log.debug("event not written: %s", error)
+            if len(self._known) > MOST:
+                await self._sweep()
+
+    async def _adopt(self) -> None:
+        for event in sorted((await self._store.list(EVENTS)).items, key=_last_seen):
+            metadata = event["metadata"]
+            self._known[metadata["namespace"], metadata["name"]] = _last_seen(event)
+        await self._sweep()
+
+    async def _write(self, occurrence: Occurrence) -> None:
+        now = rfc3339(self._clock.now())
+        namespace = occurrence.involved.get("namespace") or "default"
+        key = (namespace, occurrence.name)
+        try:
+            event = await self._store.get(EVENTS, *key)
+        except NotFound:
+            await self._store.create(EVENTS, _new_event(occurrence, key, now))
+        else:
+            event["count"] = int(event.get("count", 1)) + 1
+            event["lastTimestamp"] = now
+            await self._store.update(EVENTS, event)
+        self._known[key] = now
+        self._known.move_to_end(key)
+
+    async def _sweep(self) -> None:
+        oldest = rfc3339(self._clock.now() - LIFETIME)
+        while self._known:
+            key, seen = next(iter(self._known.items()))
+            if seen >= oldest and len(self._known) <= MOST:
+                return
+            del self._known[key]
+            try:
+                await self._store.delete(EVENTS, *key)
+            except NotFound:
+                continue  # its namespace went first
+
+
+def _new_event(occurrence: Occurrence, key: tuple[str, str], now: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": key[0], "name": key[1]},
+        "involvedObject": occurrence.involved,
+        "type": occurrence.severity,
+        "reason": occurrence.reason,
+        "message": occurrence.message,
+        "source": {"component": occurrence.component},
+        "reportingComponent": occurrence.component,
+        "reportingInstance": "",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _reference(obj: Object) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    reference = {
+        "apiVersion": obj.get("apiVersion", ""),
+        "kind": obj.get("kind", ""),
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+    }
+    return {name: value for name, value in reference.items() if value}
+
+
+def _last_seen(event: Object) -> str:
+    seen = event.get("lastTimestamp") or event["metadata"].get("creationTimestamp") or ""
+    try:
+        return rfc3339(parse_rfc3339(seen))
+    except ValueError:
+        return ""
