@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID as EKU
+from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.validator import Expectation, InvalidSvid, require_valid_svid
@@ -64,7 +64,7 @@ def good(signer: Credential = ROOT) -> Extensions:
         "san": san(URI),
         "constraints": (x509.BasicConstraints(ca=False, path_length=None), True),
         "usage": (usage("digital_signature", "key_encipherment"), True),
-        "purposes": purposes(EKU.SERVER_AUTH, EKU.CLIENT_AUTH),
+        "purposes": purposes(Purpose.SERVER_AUTH, Purpose.CLIENT_AUTH),
         "ski": (x509.SubjectKeyIdentifier.from_public_key(KEY.public), False),
         "aki": (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), False),
     }
@@ -148,10 +148,12 @@ BROKEN = [
     ),
     pytest.param(lambda: leaf(without="usage"), "2.5.29.15", id="no key usage"),
     pytest.param(
-        lambda: leaf(purposes=purposes(EKU.SERVER_AUTH)), "extended key usage", id="server only"
+        lambda: leaf(purposes=purposes(Purpose.SERVER_AUTH)), "extended key usage", id="server only"
     ),
     pytest.param(
-        lambda: leaf(purposes=purposes(EKU.SERVER_AUTH, EKU.CLIENT_AUTH, EKU.CODE_SIGNING)),
+        lambda: leaf(
+            purposes=purposes(Purpose.SERVER_AUTH, Purpose.CLIENT_AUTH, Purpose.CODE_SIGNING)
+        ),
         "extended key usage",
         id="code signing too",
     ),

@@ -1,0 +1,201 @@
+"""Keeps every local workload's certificate fresh.
+
+One agent serves all pods of a machine.  For each it makes the private key, has it certified,
+publishes the result to the pod's SDS and writes the pod's certificate files; then it waits for the
+half-life and does it again with a new key.
+
+    add ──> request ──> issuer ──> publish ──> files ──> wait until due
+              ^           │ refused, unreachable            │
+              ├─ backoff ─┘ (the old certificate stays)     │
+              └──────────────────── half-life ──────────────┘
+
+Renewal compares wall-clock instants, because certificates do, and looks every TICK: a laptop that
+slept and a clock that stepped are noticed at once.  Waiting after a failure counts on the event
+loop's monotonic clock, so that setting the clock back cannot stretch it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from mutua.agent.certificate_files import remove_certificates, write_certificates
+from mutua.agent.issuer import CertificateIssuer
+from mutua.agent.secret import SecretSource, WorkloadSecret
+from mutua.agent.workload import Workload
+from mutua.foundation.backoff import Backoff
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import MutuaError, Rejected
+from mutua.identity.csr import new_request
+from mutua.identity.renewal import schedule
+from mutua.identity.x509 import parse_certificates
+from mutua.lifecycle.supervisor import Ready
+
+TICK: Final = 1.0
+"""Seconds between two looks at the clock: how late a renewal can be after a resume."""
+
+SIGNING_TIMEOUT: Final = 10.0
+"""Seconds the issuer gets for one request."""
+
+RETRY: Final = Backoff(ceiling=60.0)
+"""Between failed requests for one workload.  Far below the half-life that remains."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateStatus:
+    """What is known about one workload's certificate.
+
+    Attributes:
+        workload: Whose.
+        not_after: Its end, None while there is none.
+        renew_at: When the next request leaves, None while there is no certificate.
+        failures: Requests that failed since the last success.
+        error: Why the last one failed, "" when it did not.
+    """
+
+    workload: Workload
+    not_after: datetime | None
+    renew_at: datetime | None
+    failures: int
+    error: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """One workload's certificate and how its renewal is going."""
+
+    workload: Workload
+    source: SecretSource = field(default_factory=SecretSource)
+    busy: bool = False
+    written: int = 0  # version of the source that is in the files
+    failures: int = 0
+    retry_at: float = 0.0  # on the loop's clock
+    error: str = ""
+
+    def needs_work(self, now: datetime, monotonic: float) -> bool:
+        if self.busy or monotonic < self.retry_at:
+            return False
+        return self.needs_certificate(now) or self.needs_files()
+
+    def needs_certificate(self, now: datetime) -> bool:
+        secret = self.source.current
+        return secret is None or secret.schedule.is_due(now)
+
+    def needs_files(self) -> bool:
+        return self.workload.certs_dir is not None and self.written < self.source.version
+
+
+class Agent:
+    """Certificates of the local workloads."""
+
+    def __init__(self, issuer: CertificateIssuer, clock: Clock, draw: Callable[[], float]) -> None:
+        """Make an agent that holds nothing yet.
+
+        Args:
+            issuer: Who signs.
+            clock: Wall time.
+            draw: Returns uniform draws in [0, 1): jitter of renewals and retries.
+        """
+        self._issuer = issuer
+        self._clock = clock
+        self._draw = draw
+        self._held: dict[str, _Held] = {}
+
+    async def add(self, workload: Workload) -> SecretSource:
+        """Hold a certificate for a workload from now on; asking again changes nothing.
+
+        Returns:
+            Its secret's source.  Normally it holds a secret already, and the files are written;
+            when the issuer refuses, it stays empty until `run` succeeds.
+        """
+        held = self._held.get(workload.uid)
+        if held is None or held.workload != workload:
+            held = self._held[workload.uid] = _Held(workload)
+            await self._work(held)
+        return held.source
+
+    def remove(self, uid: str) -> None:
+        """Forget a workload and delete its files; an unknown uid is fine."""
+        held = self._held.pop(uid, None)
+        if held is not None and held.workload.certs_dir is not None:
+            remove_certificates(held.workload.certs_dir)
+
+    def status(self) -> list[CertificateStatus]:
+        """Return what is known, one line per workload."""
+        return [_status(held) for held in self._held.values()]
+
+    async def run(self, ready: Ready = lambda: None) -> None:
+        """Renew until cancelled (a service of mutua.lifecycle.supervisor).
+
+        A slow issuer delays only the workload it is slow for.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            ready()
+            while True:
+                for held in [*self._held.values()]:
+                    if held.needs_work(self._clock.now(), loop.time()):
+                        held.busy = True  # before the task first runs, so that no tick starts two
+                        tasks.create_task(self._work(held), name=f"renew {held.workload.identity}")
+                await asyncio.sleep(TICK)
+
+    async def _work(self, held: _Held) -> None:
+        """Bring one workload up to date, or note when to try again."""
+        held.busy = True
+        try:
+            if held.needs_certificate(self._clock.now()):
+                held.source.publish(await self._request(held.workload))
+            self._write(held)
+        except (MutuaError, OSError) as error:  # TimeoutError is an OSError
+            self._postpone(held, error)
+        else:
+            held.failures, held.retry_at, held.error = 0, 0.0, ""
+        finally:
+            held.busy = False
+
+    async def _request(self, workload: Workload) -> WorkloadSecret:
+        request = new_request(workload.identity)
+        async with asyncio.timeout(SIGNING_TIMEOUT):
+            issued = await self._issuer.sign(request.csr_pem, workload)
+        if parse_certificates(issued.leaf)[0].public_key() != request.key.public:
+            raise Rejected("the issuer certified another key than the request's")
+        return WorkloadSecret(
+            key=request.key, issued=issued, schedule=schedule(issued.validity, draw=self._draw())
+        )
+
+    def _write(self, held: _Held) -> None:
+        """Write the files, unless the workload was removed while its request was under way."""
+        directory, secret = held.workload.certs_dir, held.source.current
+        is_held = self._held.get(held.workload.uid) is held
+        if directory is not None and secret is not None and is_held and held.needs_files():
+            write_certificates(directory, secret)
+            held.written = held.source.version
+
+    def _postpone(self, held: _Held, error: Exception) -> None:
+        delay = RETRY.delay(held.failures, draw=self._draw())
+        held.failures += 1
+        held.retry_at = asyncio.get_running_loop().time() + delay
+        held.error = str(error) or type(error).__name__
+        log.warning(
+            "certificate not renewed; the old one stays",
+            extra={
+                "identity": str(held.workload.identity),
+                "error": held.error,
+                "retry_in": round(delay, 1),
+            },
+        )
+
+
+def _status(held: _Held) -> CertificateStatus:
+    secret = held.source.current
+    return CertificateStatus(
+        workload=held.workload,
+        not_after=secret.schedule.validity.not_after if secret else None,
+        renew_at=secret.schedule.renew_at if secret else None,
+        failures=held.failures,
+        error=held.error,
+    )

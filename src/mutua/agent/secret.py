@@ -1,0 +1,50 @@
+"""The current key and certificate of one workload, and the news that they changed."""
+
+import asyncio
+from dataclasses import dataclass
+
+from mutua.identity.authority import IssuedChain
+from mutua.identity.renewal import Schedule
+from mutua.identity.x509 import PrivateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSecret:
+    """What a proxy presents and verifies with.  The key redacts itself in every text form.
+
+    Attributes:
+        key: The private key.
+        issued: Its certificate, with the chain and the trust anchors.
+        schedule: When it is to be replaced.
+    """
+
+    key: PrivateKey
+    issued: IssuedChain
+    schedule: Schedule
+
+
+class SecretSource:
+    """Where SDS reads a workload's secret, now and whenever it changes.
+
+    Attributes:
+        version: Number of secrets published so far; 0 before the first.
+        current: The latest, None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.current: WorkloadSecret | None = None
+        self._changed = asyncio.Event()
+
+    def publish(self, secret: WorkloadSecret) -> None:
+        """Replace the secret and wake everyone who waits for it."""
+        self.current = secret
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_newer(self, seen: int) -> WorkloadSecret:
+        """Return the current secret as soon as its version exceeds `seen`."""
+        while self.current is None or self.version <= seen:
+            await self._changed.wait()
+        return self.current
