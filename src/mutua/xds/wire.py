@@ -1,0 +1,74 @@
+"""Requests and responses of the delta protocol from and to bytes.
+
+A resource's bytes are made once, by the compiler; a response wraps them in a few more bytes per
+resource.  Doing that by hand, instead of through a message that copies every body, is what keeps
+a push to a thousand proxies cheap.  The layout is three protobuf messages deep:
+
+    DeltaDiscoveryResponse { 1: version  2: resources*  4: type_url  5: nonce  6: removed* }
+        Resource           { 1: version  2: resource    3: name }
+            Any            { 1: type_url 2: value }
+
+Source: envoy/service/discovery/v3/discovery.proto; protobuf.dev, "Encoding".
+"""
+
+from typing import Any, Final
+
+from mutua.xds.proto import DeltaDiscoveryRequest
+from mutua.xds.resource import Resource
+from mutua.xds.subscription import Request, Response
+
+LENGTH_DELIMITED: Final = 2
+"""Wire type of strings, bytes and messages."""
+
+
+def decode_request(data: bytes) -> tuple[Request, Any]:
+    """Return the request, and the node it came from (its id is "" after the first).
+
+    Raises:
+        google.protobuf.message.DecodeError: Not a DeltaDiscoveryRequest.
+    """
+    message = DeltaDiscoveryRequest.FromString(data)
+    detail = message.error_detail
+    is_refusal = message.HasField("error_detail")
+    return Request(
+        type_url=message.type_url,
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        versions=dict(message.initial_resource_versions),
+        nonce=message.response_nonce,
+        error=(detail.message or f"code {detail.code}") if is_refusal else "",
+    ), message.node
+
+
+def encode_response(response: Response, version: str) -> bytes:
+    """Return the response as bytes.
+
+    Args:
+        response: What to send.
+        version: A label of the state of the mesh, for people who read Envoy's config dump.
+    """
+    type_url = response.type_url.encode()
+    parts = [_field(1, version.encode())]
+    parts += [_field(2, _resource(one, type_url)) for one in response.resources]
+    parts += [_field(4, type_url), _field(5, response.nonce.encode())]
+    parts += [_field(6, name.encode()) for name in response.removed]
+    return b"".join(parts)
+
+
+def _resource(resource: Resource, type_url: bytes) -> bytes:
+    wrapped = _field(1, type_url) + _field(2, resource.body)
+    version, name = resource.version.encode(), resource.name.encode()
+    return b"".join((_field(1, version), _field(2, wrapped), _field(3, name)))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes((number << 3 | LENGTH_DELIMITED,)) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
