@@ -31,7 +31,7 @@ COMMANDS: Final = {
         "mutua.cli.kubectl.command",
         "The everyday part of kubectl, where there is no kubectl.",
     ),
-    "bench": ("mutua.cli.bench", "Measure this machine."),
+    "bench": ("mutua.cli.bench.command", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),
 }

@@ -1,0 +1,239 @@
+"""The measurements, one function each: what is done, and which figures come of it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from mutua.api.object import Object
+from mutua.cli import lock
+from mutua.cli.bench import floor, manifest
+from mutua.cli.bench.figure import Figure, percentile
+from mutua.cli.bench.manifest import container, deployment
+from mutua.cli.bench.stage import Stage
+from mutua.foundation.clock import SystemClock
+from mutua.foundation.errors import Unavailable
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
+from mutua.identity.csr import new_request
+from mutua.identity.x509 import self_signed_ca
+
+PYTHON: Final = sys.executable
+APP: Final = [PYTHON, "-m", "mutua.cli.bench.server", str(floor.APP_PORT)]
+IDLE: Final = ["sleep", "infinity"]
+
+LATENCY_SECONDS: Final = 3.0
+"""Length of one load run, its warm-up included; short, so that the variants run close together."""
+
+BUSY_CONNECTIONS: Final = 16
+"""Connections of the throughput runs."""
+
+FLOOR_IDENTITY: Final = SpiffeId("cluster.local", manifest.NAMESPACE, "floor")
+"""Whom the hand-written pair's certificate names."""
+
+
+def first_request(stage: Stage, begin: float) -> list[Figure]:
+    """From `mutua up` to the first answer through two sidecars."""
+    stage.apply(
+        [
+            manifest.namespace(),
+            deployment("server", [container("app", APP, port=floor.APP_PORT)], sidecar=True),
+            manifest.service("server", floor.APP_PORT),
+            deployment("client", [container("app", IDLE)], sidecar=True),
+        ]
+    )
+    stage.wait_until_available()
+    url = f"http://server:{floor.APP_PORT}/"
+    ask = f"until curl -sf -o /dev/null {url}; do sleep 0.01; done"
+    stage.exec("client", "app", ["sh", "-c", ask])
+    took = time.monotonic() - begin
+    method = "wall clock from calling `mutua up` in an empty directory to curl's first 200"
+    return [Figure("up to first mTLS 200", took, "s", method, "< 5")]
+
+
+def traffic(stage: Stage, envoy: str, concurrency: int, rounds: int = 3) -> list[Figure]:
+    """Latency and throughput: direct, through two sidecars, through the hand-written pair."""
+    _prepare_floor(stage, envoy, concurrency)
+    _prepare_direct(stage)
+    variants = {
+        "direct": ("direct-client", "app", "direct-server", floor.APP_PORT),
+        "two sidecars": ("client", "app", "server", floor.APP_PORT),
+        "hand-written pair": ("floor-client", "idle", "127.0.0.1", floor.CLIENT_PORT),
+    }
+    runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for _ in range(rounds):  # in turn, so that a drift of the machine meets all of them
+        for name, (app, box, host, port) in variants.items():
+            for connections in (1, BUSY_CONNECTIONS):
+                result = stage.load(
+                    app, box, host, port, connections=connections, seconds=LATENCY_SECONDS
+                )
+                runs.setdefault((name, connections), []).append(result)
+    figures = []
+    for name in variants:
+        figures += _traffic_figures(name, runs[name, 1], runs[name, BUSY_CONNECTIONS])
+    return [*figures, *_ratios(figures)]
+
+
+def _traffic_figures(
+    name: str, one: list[dict[str, Any]], many: list[dict[str, Any]]
+) -> list[Figure]:
+    how = f"1 kB answers, HTTP/1.1 keep-alive, {len(one)} runs of {LATENCY_SECONDS:g} s"
+    p50, p99 = (
+        percentile([percentile(run["latencies"], share) for run in one], 0.5) * 1e6
+        for share in (0.5, 0.99)
+    )
+    rate = percentile([run["requests"] / run["seconds"] for run in many], 0.5)
+    return [
+        Figure(f"{name}: latency p50", p50, "us", f"{how}, 1 connection, median of runs"),
+        Figure(f"{name}: latency p99", p99, "us", f"{how}, 1 connection, median of runs"),
+        Figure(f"{name}: requests/s", rate, "1/s", f"{how}, {BUSY_CONNECTIONS} connections"),
+    ]
+
+
+def _ratios(figures: list[Figure]) -> list[Figure]:
+    value = {figure.name: figure.value for figure in figures}
+    method = "two sidecars divided by the hand-written pair, same run"
+    return [
+        Figure(
+            "sidecars / hand-written: latency p50",
+            value["two sidecars: latency p50"] / value["hand-written pair: latency p50"],
+            "ratio",
+            method,
+            "<= 1.10",
+        ),
+        Figure(
+            "sidecars / hand-written: requests/s",
+            value["two sidecars: requests/s"] / value["hand-written pair: requests/s"],
+            "ratio",
+            method,
+            ">= 0.90",
+        ),
+    ]
+
+
+def _prepare_direct(stage: Stage) -> None:
+    stage.apply(
+        [
+            deployment(
+                "direct-server", [container("app", APP, port=floor.APP_PORT)], sidecar=False
+            ),
+            manifest.service("direct-server", floor.APP_PORT),
+            deployment("direct-client", [container("app", IDLE)], sidecar=False),
+        ]
+    )
+    stage.wait_until_available()
+
+
+def _prepare_floor(stage: Stage, envoy: str, concurrency: int) -> None:
+    argv = [envoy, "--disable-hot-restart", "--concurrency", str(concurrency)]
+    argv += ["--log-level", "warning"]
+    app = container("app", APP, port=floor.APP_PORT)
+    stage.apply([_floor_secret(), *manifest.floor_half("server", argv, "127.0.0.1", app)])
+    stage.wait_until_available()
+    address = stage.pod("floor-server")["status"]["podIP"]
+    idle = container("idle", IDLE)
+    stage.apply(manifest.floor_half("client", argv, address, idle))
+    stage.wait_until_available()
+
+
+def _floor_secret() -> Object:
+    """Return a Secret with one certificate for both halves, of an authority made on the spot."""
+    day, clock = timedelta(days=1), SystemClock()
+    ca = self_signed_ca("floor", lifetime=day, clock=clock)
+    request = new_request(FLOOR_IDENTITY)
+    chain = Authority(ca, FLOOR_IDENTITY.trust_domain, clock).sign(
+        request.csr_pem, FLOOR_IDENTITY, day
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": manifest.FLOOR_SECRET, "namespace": manifest.NAMESPACE},
+        "stringData": {
+            "cert.pem": chain.leaf,
+            "key.pem": request.key.pem(),
+            "root.pem": ca.chain_pem,
+        },
+    }
+
+
+def enforcement(stage: Stage, flips: int) -> list[Figure]:
+    """From sending a policy to the first plaintext request that it refuses."""
+    argv = [PYTHON, "-m", "mutua.cli.bench.probe", "server", str(floor.APP_PORT)]
+    stage.apply([manifest.policy("PERMISSIVE")])
+    stage.apply([deployment("prober", [container("app", argv)], sidecar=False)])
+    stage.wait_until_available()
+    name = stage.pod("prober")["metadata"]["name"]
+    lines = stage.client.log(name, follow=True)
+    _next_state(lines, "served")
+    delays = []
+    for _ in range(flips):
+        sent = time.monotonic()
+        stage.apply([manifest.policy("STRICT")])
+        delays.append(_next_state(lines, "refused") - sent)
+        stage.apply([manifest.policy("PERMISSIVE")])
+        _next_state(lines, "served")
+    method = (
+        f"{flips} flips of a namespace's policy to STRICT under a loop of new plaintext "
+        "connections; from sending the request to the API to the first refused connection"
+    )
+    return [
+        Figure("apply to enforced p50", percentile(delays, 0.5) * 1e3, "ms", method),
+        Figure("apply to enforced p99", percentile(delays, 0.99) * 1e3, "ms", method, "< 50"),
+    ]
+
+
+def _next_state(lines: Iterator[str], wanted: str) -> float:
+    """Return the instant (CLOCK_MONOTONIC seconds) at which the probe's answer became `wanted`."""
+    for line in lines:
+        state, _, instant = line.strip().partition(" ")
+        if state == wanted:
+            return float(instant)
+    raise Unavailable("the probe ended")
+
+
+def memory(stage: Stage, pods: int) -> list[Figure]:
+    """Private memory of each further meshed pod."""
+    before = private_bytes(stage)
+    stage.apply([deployment("idle", [container("app", IDLE)], sidecar=True, replicas=pods)])
+    stage.wait_until_available()
+    time.sleep(2)  # let start-up allocations settle; a figure, not a test
+    per_pod = (private_bytes(stage) - before) / pods
+    method = f"private pages (smaps_rollup) of all pods' processes, {pods} more pods of `sleep`"
+    return [Figure("private memory per meshed pod", per_pod / 1e6, "MB", method, "<= 25")]
+
+
+def private_bytes(stage: Stage) -> int:
+    """Return the private memory, in bytes, of every process of the mesh but the daemon."""
+    daemon = lock.holder(stage.layout)
+    mesh = Path(f"/proc/{daemon}/ns/user").readlink()
+    total = 0
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == daemon:
+            continue
+        try:
+            if (folder / "ns/user").readlink() == mesh:
+                rollup = (folder / "smaps_rollup").read_text()
+                total += sum(
+                    int(line.split()[1]) * 1024
+                    for line in rollup.splitlines()
+                    if line.startswith(("Private_Clean", "Private_Dirty"))
+                )
+        except OSError:
+            continue  # it ended, or it is somebody else's
+    return total
+
+
+def signing(seconds: float) -> list[Figure]:
+    """Signing requests per second, in this process, on one core."""
+    clock = SystemClock()
+    ca = self_signed_ca("bench", lifetime=timedelta(days=1), clock=clock)
+    authority = Authority(ca, FLOOR_IDENTITY.trust_domain, clock)
+    request = new_request(FLOOR_IDENTITY)
+    count, begin = 0, time.process_time()
+    while (spent := time.process_time() - begin) < seconds:
+        authority.sign(request.csr_pem, FLOOR_IDENTITY)
+        count += 1
+    method = "verify request, sign P-256, re-read and validate; per second of CPU, one process"
+    return [Figure("certificates signed", count / spent, "1/s", method)]

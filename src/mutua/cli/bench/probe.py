@@ -1,0 +1,38 @@
+"""Is a plaintext request served at this instant?  Asked without a pause, until standard input ends.
+
+    python -m mutua.cli.bench.probe HOST PORT
+
+prints `<state> <monotonic seconds>` each time the answer changes; the clock is CLOCK_MONOTONIC,
+the same for every process of the machine.  Each question is a connection of its own.
+"""
+
+import select
+import socket
+import sys
+import time
+
+
+def is_served(host: str, port: int) -> bool:
+    """Ask once, over a new connection."""
+    try:
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Probe until nobody listens any more."""
+    host, port = sys.argv[1], int(sys.argv[2])
+    last: bool | None = None
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        served = is_served(host, port)
+        if served != last:
+            sys.stdout.write(f"{'served' if served else 'refused'} {time.monotonic():.6f}\n")
+            sys.stdout.flush()
+            last = served
+
+
+if __name__ == "__main__":
+    main()
