@@ -120,6 +120,8 @@ def _remember(memo: BuildMemo, name: str, inputs: tuple[Any, ...], make: Callabl
     value = make()
     if known is not None and isinstance(value, dict):
         _keep_equal(value, known[1])
+        if len(value) == len(known[1]) and all(known[1].get(k) is v for k, v in value.items()):
+            value = known[1]
     memo.values[name] = (inputs, value)
     return value
 

@@ -1,0 +1,153 @@
+"""What must this proxy do?  Snapshot and pod in, Envoy resources out.
+
+The answer depends on the arguments alone.  A `Compiler` only remembers what it made, so that the
+next answer costs what changed: the shared layers are computed once per snapshot, a pod's own
+layers once per distinct shape (exposed ports and modes), and a proxy for which nothing changed
+gets the very same object as before.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from mutua.model.settings import MeshSettings
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import InboundPort, Workload
+from mutua.xds.compile import clusters
+from mutua.xds.compile.inbound import InboundShape, virtual_inbound
+from mutua.xds.compile.modes import ModeIndex
+from mutua.xds.compile.shared import SharedCompiler
+from mutua.xds.resource import (
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    Layer,
+    ProxyResources,
+    ResourceSet,
+)
+
+K = TypeVar("K")
+
+MAX_SHAPES: Final = 4096
+"""Distinct pod shapes remembered; a shape takes about 10 kB, and a mesh has few."""
+
+
+class Compiler:
+    """Compiles for all proxies of one mesh; keep one for as long as the control plane runs."""
+
+    def __init__(self) -> None:
+        self._state: _State | None = None
+
+    def compile(self, snapshot: MeshSnapshot, uid: str) -> ProxyResources:
+        """Return everything that the proxy of one pod is given.
+
+        Args:
+            snapshot: The mesh; usually the newest, but any will do.
+            uid: The pod's uid; it must be in `snapshot.workloads`.
+
+        Returns:
+            Resources by type URL; the same object as last time when nothing changed.
+        """
+        if self._state is None or self._state.snapshot.settings != snapshot.settings:
+            self._state = _State(snapshot)
+        self._state.advance(snapshot)
+        return self._state.proxy(snapshot.workloads[uid])
+
+
+def compile_proxy(snapshot: MeshSnapshot, uid: str) -> ProxyResources:
+    """Return everything that the proxy of one pod is given, remembering nothing."""
+    return Compiler().compile(snapshot, uid)
+
+
+class _State:
+    """Everything made for one snapshot, under settings that stay the same."""
+
+    def __init__(self, snapshot: MeshSnapshot) -> None:
+        self.snapshot = snapshot
+        self._shapes = _Shapes(snapshot.settings)
+        self._compiler = SharedCompiler(snapshot.settings)
+        self._modes = _modes(snapshot)
+        self._shared = self._compiler.compile(snapshot, self._modes)
+        self._proxies: dict[str, ProxyResources] = {}
+        self._before: dict[str, ProxyResources] = {}
+
+    def advance(self, snapshot: MeshSnapshot) -> None:
+        """Go on to another snapshot."""
+        old = self.snapshot
+        if snapshot is old:
+            return
+        self.snapshot = snapshot
+        self._before, self._proxies = self._proxies, {}
+        same_policies = snapshot.peer_authentications is old.peer_authentications
+        if not same_policies:
+            self._modes = _modes(snapshot)
+        same_services = snapshot.services is old.services and snapshot.endpoints is old.endpoints
+        if not (same_policies and same_services):
+            self._shared = self._compiler.compile(snapshot, self._modes)
+
+    def proxy(self, workload: Workload) -> ProxyResources:
+        """Return what the proxy of one pod is given."""
+        known = self._proxies.get(workload.uid)
+        if known is None:
+            known = _keep_same(self._before.get(workload.uid), self._make(workload))
+            self._proxies[workload.uid] = known
+        return known
+
+    def _make(self, workload: Workload) -> ProxyResources:
+        ports = self.snapshot.inbound_ports.get(workload.uid, ())
+        shape = InboundShape(ports, self._modes.workload(workload))
+        shared = self._shared
+        return {
+            CLUSTER: ResourceSet(shared.clusters, self._shapes.clusters(ports)),
+            ENDPOINT: ResourceSet(shared.endpoints),
+            LISTENER: ResourceSet(shared.listeners, self._shapes.listener(shape)),
+            ROUTE: ResourceSet(self._compiler.routes(workload.namespace)),
+        }
+
+
+def _modes(snapshot: MeshSnapshot) -> ModeIndex:
+    return ModeIndex(snapshot.peer_authentications, snapshot.settings.root_namespace)
+
+
+class _Shapes:
+    """A pod's own layers, by its shape."""
+
+    def __init__(self, settings: MeshSettings) -> None:
+        self._settings = settings
+        self._listeners: dict[InboundShape, Layer] = {}
+        self._clusters: dict[tuple[InboundPort, ...], Layer] = {}
+
+    def listener(self, shape: InboundShape) -> Layer:
+        """Return the layer with `virtualInbound`."""
+        return _bounded(
+            self._listeners, shape, lambda: Layer([virtual_inbound(shape, self._settings)])
+        )
+
+    def clusters(self, ports: tuple[InboundPort, ...]) -> Layer:
+        """Return the layer with the clusters of the application's ports."""
+        return _bounded(
+            self._clusters,
+            ports,
+            lambda: Layer(clusters.inbound(p.number, p.protocol, self._settings) for p in ports),
+        )
+
+
+def _bounded(known: dict[K, Layer], key: K, make: Callable[[], Layer]) -> Layer:
+    found = known.get(key)
+    if found is None:
+        if len(known) >= MAX_SHAPES:
+            known.clear()
+        known[key] = found = make()
+    return found
+
+
+def _keep_same(before: ProxyResources | None, now: ProxyResources) -> ProxyResources:
+    """Return `before` when it consists of the same layers."""
+    if before is None:
+        return now
+    same = all(
+        old is new
+        for kind, resources in now.items()
+        for old, new in zip(before[kind].layers, resources.layers, strict=True)
+    )
+    return before if same else now

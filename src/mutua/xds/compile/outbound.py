@@ -1,0 +1,147 @@
+"""Outbound listeners: what a pod's proxy does with connections that the pod opens.
+
+    virtualOutbound   takes every captured connection, hands it to the listener whose address is
+                      its original destination, else passes it through (or refuses it)
+    0.0.0.0_P         HTTP Services on port P: the Host header decides, route "P"
+    VIP_P             a TCP Service, or one whose protocol is detected
+    IP_P              the same for every endpoint of a headless Service
+
+None of them depends on the proxy, so all proxies share them.
+
+Deviates from Istio: the HTTP ports' listeners have no TLS inspector.  The HTTP inspector already
+sends everything that is not HTTP to the TCP chain, with one inspection less per connection.
+Deviates from Istio: a headless Service's listener for the client's own address is not left out;
+a pod's connections to itself are never captured, so it is never used.
+Specification: istio-semantics section 3.1.
+"""
+
+from typing import Any, Final
+
+from mutua.model.settings import MeshSettings
+from mutua.xds.compile import filters, names
+from mutua.xds.proto import HttpSetFilterState, Listener, NetworkSetFilterState, pack
+from mutua.xds.resource import Resource, resource
+
+UPSTREAM_ALPN: Final = "envoy.network.application_protocols"
+"""Well-known filter state: a comma-separated list that replaces the cluster's ALPN tokens."""
+
+ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - a name of captured traffic; these ports are not bound
+
+
+def virtual_outbound(settings: MeshSettings) -> Resource:
+    """Return the listener for all captured outbound connections."""
+    listener = Listener(
+        name=names.VIRTUAL_OUTBOUND,
+        traffic_direction="OUTBOUND",
+        address=_address(ANY_ADDRESS, names.OUTBOUND_PORT),
+        use_original_dst={"value": True},
+        max_connections_to_accept_per_socket_event={"value": 1},
+        filter_chains=[
+            {
+                "name": "virtualOutbound-blackhole",
+                "filter_chain_match": {"destination_port": {"value": names.OUTBOUND_PORT}},
+                "filters": [filters.tcp_proxy(names.BLACK_HOLE_CLUSTER)],
+            }
+        ],
+        default_filter_chain=_elsewhere(settings) | {"name": "virtualOutbound-catchall-tcp"},
+    )
+    return _resource(listener)
+
+
+def http_port(port: int, settings: MeshSettings) -> Resource:
+    """Return the listener for all HTTP Services on a port."""
+    return _listener(
+        ANY_ADDRESS,
+        port,
+        listener_filters=[filters.http_inspector()],
+        filter_chains=[_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port))])],
+        default_filter_chain=_elsewhere(settings),
+    )
+
+
+def tcp_port(address: str, port: int, hostname: str) -> Resource:
+    """Return the listener for a TCP port of one Service at one address."""
+    proxy = filters.tcp_proxy(names.outbound_cluster(port, hostname))
+    return _listener(address, port, filter_chains=[{"filters": [proxy]}])
+
+
+def detected_port(address: str, port: int, hostname: str) -> Resource:
+    """Return the listener for a port whose protocol the first bytes decide.
+
+    One cluster serves all three protocols; it offers the ALPN tokens of HTTP/1.1, and the other
+    two chains say what to offer instead.
+    """
+    route = f"{hostname}:{port}"
+    http2 = _http(address, port, route, http_filters=[_offer_http2()])
+    proxy = filters.tcp_proxy(names.outbound_cluster(port, hostname))
+    return _listener(
+        address,
+        port,
+        listener_filters=[filters.http_inspector()],
+        filter_chains=[
+            _chain(("http/1.1",), [_http(address, port, route)]),
+            _chain(("h2c",), [http2]),
+        ],
+        default_filter_chain={"filters": [_offer_tcp(), proxy]},
+    )
+
+
+def _listener(address: str, port: int, **fields: Any) -> Resource:
+    waits = "listener_filters" in fields
+    listener = Listener(
+        name=f"{address}_{port}",
+        traffic_direction="OUTBOUND",
+        address=_address(address, port),
+        # Reached through virtualOutbound only.
+        bind_to_port={"value": False},
+        listener_filters_timeout=filters.NEVER if waits else None,
+        continue_on_listener_filters_timeout=waits,
+        **fields,
+    )
+    return _resource(listener)
+
+
+def _resource(listener: Any) -> Resource:
+    return resource(listener.name, listener.SerializeToString(deterministic=True))
+
+
+def _address(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+def _chain(protocols: tuple[str, ...], chain_filters: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "filter_chain_match": {"application_protocols": protocols},
+        "filters": chain_filters,
+    }
+
+
+def _elsewhere(settings: MeshSettings) -> dict[str, Any]:
+    """Return the chain for destinations that are no Service."""
+    known_only = not settings.allow_any_outbound
+    cluster = names.BLACK_HOLE_CLUSTER if known_only else names.PASSTHROUGH_CLUSTER
+    return {"name": cluster, "filters": [filters.tcp_proxy(cluster)]}
+
+
+def _http(address: str, port: int, route: str, **settings: Any) -> dict[str, Any]:
+    return filters.http_connection_manager(
+        f"outbound_{address}_{port}", rds=filters.rds(route), **settings
+    )
+
+
+def _offer_http2() -> dict[str, Any]:
+    config = HttpSetFilterState(on_request_headers=[_offer(names.CLIENT_ALPN_HTTP2)])
+    return {"name": "envoy.filters.http.set_filter_state", "typed_config": pack(config)}
+
+
+def _offer_tcp() -> dict[str, Any]:
+    config = NetworkSetFilterState(on_new_connection=[_offer(names.CLIENT_ALPN_TCP)])
+    return {"name": "envoy.filters.network.set_filter_state", "typed_config": pack(config)}
+
+
+def _offer(tokens: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "object_key": UPSTREAM_ALPN,
+        "format_string": {"text_format_source": {"inline_string": ",".join(tokens)}},
+        "shared_with_upstream": "ONCE",
+    }

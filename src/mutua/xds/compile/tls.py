@@ -1,0 +1,99 @@
+"""Mutual TLS as Envoy transport sockets, for either side of a connection.
+
+Keys and roots come by secret discovery from the agent, so a resource never changes when a
+certificate does.  Specification: istio-semantics sections 2.5 and 3.6.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from mutua.model.settings import MeshSettings
+from mutua.xds.compile.names import CERTIFICATE_SECRET, SDS_CLUSTER, SERVER_ALPN, TRUST_SECRET
+from mutua.xds.proto import DownstreamTlsContext, RawBuffer, UpstreamTlsContext, pack
+
+TLS: Final = "envoy.transport_sockets.tls"
+RAW: Final = "envoy.transport_sockets.raw_buffer"
+
+TLS_PARAMETERS: Final = {
+    "tls_minimum_protocol_version": "TLSv1_2",
+    "tls_maximum_protocol_version": "TLSv1_3",
+    "cipher_suites": [  # of TLS 1.2; those of 1.3 are not configurable
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "AES256-GCM-SHA384",
+        "AES128-GCM-SHA256",
+    ],
+}
+"""Versions and ciphers, both sides.  mutua proxies always agree on TLS 1.3."""
+
+SDS: Final = {
+    "api_config_source": {
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [{"envoy_grpc": {"cluster_name": SDS_CLUSTER}}],
+    },
+    # Zero: a listener or cluster waits for its certificate for as long as it takes.
+    "initial_fetch_timeout": {},
+    "resource_api_version": "V3",
+}
+"""Where secrets come from."""
+
+
+def trusted_prefixes(settings: MeshSettings) -> list[str]:
+    """Return the SPIFFE ID prefixes of every trust domain that this mesh accepts."""
+    domains = dict.fromkeys((settings.trust_domain, *settings.trust_domain_aliases))
+    return [f"spiffe://{domain}/" for domain in domains]
+
+
+def downstream_tls(settings: MeshSettings) -> dict[str, Any]:
+    """Return the server's side: any certificate of the trust domain, and always a certificate.
+
+    Which peer may do what is not decided here but by AuthorizationPolicy.
+    """
+    context = DownstreamTlsContext(
+        common_tls_context=_common(SERVER_ALPN, prefixes=trusted_prefixes(settings)),
+        require_client_certificate={"value": True},
+    )
+    return {"name": TLS, "typed_config": pack(context)}
+
+
+def upstream_tls(
+    *, alpn: Sequence[str], sni: str, identities: Sequence[str], settings: MeshSettings
+) -> dict[str, Any]:
+    """Return the client's side: the server must prove one of `identities`.
+
+    Deviates from Istio: without a known identity Istio accepts every certificate that the root
+    signed; mutua still demands the trust domain.
+    """
+    prefixes = [] if identities else trusted_prefixes(settings)
+    context = UpstreamTlsContext(
+        common_tls_context=_common(alpn, exact=identities, prefixes=prefixes), sni=sni
+    )
+    return {"name": TLS, "typed_config": pack(context)}
+
+
+def plaintext() -> dict[str, Any]:
+    """Return the transport socket that leaves bytes as they are."""
+    return {"name": RAW, "typed_config": pack(RawBuffer())}
+
+
+def _common(
+    alpn: Sequence[str], *, exact: Sequence[str] = (), prefixes: Sequence[str] = ()
+) -> dict[str, Any]:
+    matchers = [{"exact": name} for name in exact] + [{"prefix": name} for name in prefixes]
+    return {
+        "tls_params": TLS_PARAMETERS,
+        "alpn_protocols": alpn,
+        "tls_certificate_sds_secret_configs": [{"name": CERTIFICATE_SECRET, "sds_config": SDS}],
+        "combined_validation_context": {
+            "default_validation_context": {
+                "match_typed_subject_alt_names": [
+                    {"san_type": "URI", "matcher": matcher} for matcher in matchers
+                ]
+            },
+            "validation_context_sds_secret_config": {"name": TRUST_SECRET, "sds_config": SDS},
+        },
+    }
