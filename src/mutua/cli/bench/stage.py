@@ -54,7 +54,8 @@ class Stage:
         deployments = list_objects(self.client, DEPLOYMENTS, NAMESPACE)
         wanted = sum(d["spec"]["replicas"] for d in deployments)
         ready = [(d.get("status") or {}).get("availableReplicas", 0) for d in deployments]
-        return wanted == sum(ready) == len(list_objects(self.client, PODS, NAMESPACE))
+        pods = list_objects(self.client, PODS, NAMESPACE)
+        return bool(wanted == sum(ready) == len(pods))
 
     def pod(self, app: str) -> Object:
         """Return the first pod of a Deployment."""

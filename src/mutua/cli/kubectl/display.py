@@ -33,10 +33,10 @@ def print_objects(found: Found, *, output: str | None, namespaces: bool) -> None
     elif not objects:
         click.echo("No resources found", err=True)
     else:
-        for position, (kind, group) in enumerate(found):
-            if group:
-                click.echo("" if position else "", nl=bool(position))
-                _print_table(kind, group, wide=output == "wide", namespaces=namespaces)
+        for position, (kind, group) in enumerate(pair for pair in found if pair[1]):
+            if position:
+                click.echo()
+            _print_table(kind, group, wide=output == "wide", namespaces=namespaces)
 
 
 def _document(objects: list[Object], output: str) -> str:
