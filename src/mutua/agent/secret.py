@@ -1,6 +1,7 @@
 """The current key and certificate of one workload, and the news that they changed."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mutua.identity.authority import IssuedChain
@@ -23,6 +24,9 @@ class WorkloadSecret:
     schedule: Schedule
 
 
+Listener = Callable[[WorkloadSecret, int], None]
+
+
 class SecretSource:
     """Where SDS reads a workload's secret, now and whenever it changes.
 
@@ -35,13 +39,22 @@ class SecretSource:
         self.version = 0
         self.current: WorkloadSecret | None = None
         self._changed = asyncio.Event()
+        self._listeners: list[Listener] = []
 
     def publish(self, secret: WorkloadSecret) -> None:
-        """Replace the secret and wake everyone who waits for it."""
+        """Replace the secret and tell everyone who listens or waits for it."""
         self.current = secret
         self.version += 1
+        for listener in self._listeners:
+            listener(secret, self.version)
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every secret and its version, the current one at once."""
+        self._listeners.append(listener)
+        if self.current is not None:
+            listener(self.current, self.version)
 
     async def wait_newer(self, seen: int) -> WorkloadSecret:
         """Return the current secret as soon as its version exceeds `seen`."""
