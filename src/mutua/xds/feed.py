@@ -58,11 +58,13 @@ class Feed:
         name: The proxy, for people: `pod.namespace`.
         on_progress: Called whenever `progress` changed.
         on_rejection: Called once per refused resource.
+        max_streams: Streams served at a time; one more ends the oldest.
     """
 
     name: str
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_rejection: Callable[[Rejection], None] = lambda _rejection: None
+    max_streams: int = MAX_STREAMS
     progress: Progress = field(default_factory=Progress)
     _resources: ProxyResources = field(default_factory=dict)
     _generation: int = 0
@@ -93,7 +95,7 @@ class Feed:
 
     def attach(self, stream: Attachment) -> None:
         """Start to serve a stream."""
-        if len(self._streams) >= MAX_STREAMS:
+        if len(self._streams) >= self.max_streams:
             self._streams[0].end()
         self._streams.append(stream)
         if self._generation:

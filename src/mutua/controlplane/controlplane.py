@@ -1,0 +1,173 @@
+"""From objects to proxies: follow the store, build the mesh, compile it, push what differs.
+
+    store ── informers ──> objects ── build_snapshot ──> MeshSnapshot ── Compiler ──> Feed per proxy
+                                                                                        │
+    PeerAuthentication.status <── StatusWriter <── Progress (ACK, NACK) <───────────────┘
+
+There is no debounce interval.  A change sets a flag; the loop that waits for the flag lets the
+event loop deliver what else is ready, and then takes everything at once.  While it works, further
+changes gather: the busier the mesh, the larger the steps.  A proxy that is slow skips steps (see
+`xds.session`).
+
+Generations number the pushed states of the mesh.  Every proxy's progress is a generation, so "is
+this policy in force there?" is a comparison of two integers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from mutua.api.object import (
+    ENDPOINT_SLICES,
+    PEER_AUTHENTICATIONS,
+    PODS,
+    SERVICES,
+    Object,
+    Resource,
+)
+from mutua.controlplane.enforcement import ProxyState
+from mutua.controlplane.informer import Address, Informer
+from mutua.controlplane.status import StatusWriter
+from mutua.foundation.clock import Clock
+from mutua.lifecycle.supervisor import Ready
+from mutua.model.build import BuildMemo, build_snapshot
+from mutua.model.settings import MeshSettings
+from mutua.model.snapshot import MeshSnapshot
+from mutua.store.port import ObjectStore
+from mutua.xds.compile import Compiler
+from mutua.xds.feed import Feed, Progress
+
+INPUTS: Final = (PODS, SERVICES, ENDPOINT_SLICES, PEER_AUTHENTICATIONS)
+"""The kinds that proxies' configuration is made from."""
+
+BREATH: Final = 32
+"""Proxies pushed to between two turns of the event loop: about a millisecond of work."""
+
+log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """The control plane of one mesh.
+
+    Attributes:
+        generation: Number of the last pushed state; 0 before the first.
+        snapshot: The last pushed state, None before the first.
+    """
+
+    def __init__(
+        self, store: ObjectStore, *, clock: Clock, settings: MeshSettings | None = None
+    ) -> None:
+        """Prepare; nothing happens before `run`."""
+        self.generation = 0
+        self.snapshot: MeshSnapshot | None = None
+        self._settings = settings or MeshSettings()
+        self._changed = asyncio.Event()
+        self._informers = {kind: Informer(store, kind, self._note) for kind in INPUTS}
+        self._memo = BuildMemo()
+        self._compiler = Compiler()
+        self._feeds: dict[str, Feed] = {}
+        self._seen: dict[Address, tuple[str, int, int]] = {}
+        self._status = StatusWriter(store, self, clock, self._settings.root_namespace)
+
+    async def run(self, ready: Ready) -> None:
+        """Serve until cancelled; ready once the mesh is known and compiled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers.values():
+                group.create_task(informer.run(), name=f"informer {informer.resource}")
+            for informer in self._informers.values():
+                await informer.synced.wait()
+            await self._push()
+            group.create_task(self._follow(), name="push")
+            group.create_task(self._status.run(), name="status")
+            ready()
+
+    def add(self, pod_uid: str, name: str = "") -> Feed:
+        """Start to serve the proxy of a pod, and return its feed; the same one until `remove`.
+
+        Args:
+            pod_uid: The pod's uid; the pod may be unknown yet, and is served once it is known.
+            name: `pod.namespace`, for logs; the uid when not given.
+        """
+        feed = self._feeds.get(pod_uid)
+        if feed is None:
+            feed = Feed(name or pod_uid, on_progress=self._progressed)
+            self._feeds[pod_uid] = feed
+            self._publish(pod_uid, feed)
+            self._status.wake()
+        return feed
+
+    def remove(self, pod_uid: str) -> None:
+        """Stop to count a pod's proxy; its streams, if any, get nothing new."""
+        if self._feeds.pop(pod_uid, None) is not None:
+            self._status.wake()
+
+    def is_ready(self, pod_uid: str) -> bool:
+        """Tell whether a pod's proxy has confirmed clusters and listeners."""
+        feed = self._feeds.get(pod_uid)
+        return feed is not None and feed.progress.acknowledged > 0
+
+    @property
+    def policies(self) -> Mapping[Address, Object]:
+        """The PeerAuthentications that the last pushed state contains, as stored."""
+        return self._informers[PEER_AUTHENTICATIONS].objects
+
+    def since(self, policy: Object) -> int | None:
+        """Return the generation that first contained this state of a policy, None before it."""
+        metadata = policy["metadata"]
+        seen = self._seen.get((metadata.get("namespace") or "", metadata["name"]))
+        if seen is None or seen[:2] != (metadata.get("uid"), metadata.get("generation")):
+            return None
+        return seen[2]
+
+    def proxies(self) -> list[ProxyState]:
+        """Return the proxies of the pods that are in the mesh, and how far each is."""
+        workloads = self.snapshot.workloads if self.snapshot else {}
+        return [
+            ProxyState(workloads[uid], feed.progress)
+            for uid, feed in self._feeds.items()
+            if uid in workloads
+        ]
+
+    def _note(self, _address: Address) -> None:
+        self._changed.set()
+
+    def _progressed(self, _progress: Progress) -> None:
+        self._status.wake()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._changed.wait()
+            # One turn of the loop: events that are ready now belong to the same step.
+            await asyncio.sleep(0)
+            await self._push()
+
+    async def _push(self) -> None:
+        """Bring every feed to the present state of the objects."""
+        self._changed.clear()
+        objects: dict[Resource, list[Object]] = {
+            kind: list(informer.objects.values()) for kind, informer in self._informers.items()
+        }
+        self.snapshot = build_snapshot(objects, self._settings, memo=self._memo)
+        self.generation += 1
+        self._note_policies()
+        for number, (uid, feed) in enumerate(tuple(self._feeds.items()), start=1):
+            self._publish(uid, feed)
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+        self._status.wake()
+
+    def _publish(self, uid: str, feed: Feed) -> None:
+        if self.snapshot is None or uid not in self.snapshot.workloads:
+            return
+        feed.publish(self._compiler.compile(self.snapshot, uid), self.generation)
+
+    def _note_policies(self) -> None:
+        """Remember with which generation each state of a policy came."""
+        before, self._seen = self._seen, {}
+        for key, policy in self.policies.items():
+            metadata = policy["metadata"]
+            state = (metadata.get("uid", ""), metadata.get("generation", 0))
+            known = before.get(key)
+            is_known = known is not None and known[:2] == state
+            self._seen[key] = known if known and is_known else (*state, self.generation)

@@ -1,0 +1,121 @@
+"""The mesh's root certificates in every namespace: ConfigMap `istio-ca-root-cert`.
+
+Workloads outside the mesh mount it to verify workloads inside.  It is published, not negotiated:
+an edited or deleted copy is put back at once (istio-semantics 4.6).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from mutua.api.object import CONFIG_MAPS, NAMESPACES, Object
+from mutua.controlplane.informer import Address, Informer
+from mutua.foundation.backoff import Backoff
+from mutua.foundation.errors import Conflict, MutuaError
+from mutua.lifecycle.supervisor import Ready
+from mutua.store.port import NotFound, ObjectStore
+
+NAME: Final = "istio-ca-root-cert"
+KEY: Final = "root-cert.pem"
+LABELS: Final = {"istio.io/config": "true"}
+
+EXCLUDED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Namespaces that belong to the cluster (Istio's inject.IgnoredNamespaces)."""
+
+RETRY: Final = Backoff(first=0.05, ceiling=5.0)
+"""After a failed write; seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class RootCertificatePublisher:
+    """Keeps the ConfigMap right in every namespace."""
+
+    def __init__(self, store: ObjectStore, roots: Callable[[], str]) -> None:
+        """Prepare; nothing happens before `run`.
+
+        Args:
+            store: Where the ConfigMaps are.
+            roots: Returns the trust bundle, PEM.
+        """
+        self._store = store
+        self._roots = roots
+        self._pending: dict[str, None] = {}
+        self._woken = asyncio.Event()
+        self._namespaces = Informer(store, NAMESPACES, lambda key: self._add(key[1]))
+        self._config_maps = Informer(store, CONFIG_MAPS, self._config_map_changed)
+
+    def republish(self) -> None:
+        """Write every namespace again; for when the roots changed."""
+        for _, name in self._namespaces.objects:
+            self._add(name)
+
+    async def run(self, ready: Ready) -> None:
+        """Publish until cancelled; ready once every existing namespace has the ConfigMap."""
+        async with asyncio.TaskGroup() as group:
+            for informer in (self._namespaces, self._config_maps):
+                group.create_task(informer.run(), name=f"informer {informer.resource}")
+            await self._namespaces.synced.wait()
+            await self._config_maps.synced.wait()
+            await self._drain()
+            ready()
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                await self._drain()
+
+    def _add(self, namespace: str) -> None:
+        self._pending[namespace] = None
+        self._woken.set()
+
+    def _config_map_changed(self, key: Address) -> None:
+        if key[1] == NAME:
+            self._add(key[0])
+
+    async def _drain(self) -> None:
+        attempt = 0
+        while self._pending:
+            namespace = next(iter(self._pending))
+            del self._pending[namespace]
+            try:
+                await self._reconcile(namespace)
+                attempt = 0
+            except (Conflict, NotFound):
+                # Changed underneath us, or gone: the informer brings it again if it matters.
+                continue
+            except MutuaError as error:
+                log.warning(
+                    "root certificate not published",
+                    extra={"namespace": namespace, "reason": str(error)},
+                )
+                await asyncio.sleep(RETRY.delay(attempt, draw=0.5))
+                attempt += 1
+                self._add(namespace)
+
+    async def _reconcile(self, namespace: str) -> None:
+        if not self._wants(namespace):
+            return
+        present = self._config_maps.objects.get((namespace, NAME))
+        data = {KEY: self._roots()}
+        if present is None:
+            await self._store.create(CONFIG_MAPS, _config_map(namespace, data))
+        elif present.get("data") != data or present.get("binaryData"):
+            corrected = {**present, "data": data}
+            corrected.pop("binaryData", None)
+            await self._store.update(CONFIG_MAPS, corrected)
+
+    def _wants(self, namespace: str) -> bool:
+        found = self._namespaces.objects.get(("", namespace))
+        if found is None or namespace in EXCLUDED:
+            return False
+        return not found["metadata"].get("deletionTimestamp")
+
+
+def _config_map(namespace: str, data: dict[str, Any]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": NAME, "namespace": namespace, "labels": dict(LABELS)},
+        "data": data,
+    }
