@@ -17,7 +17,7 @@ NAMES = sorted(path.stem for path in CASES.glob("*.yaml") if path.stem != "mesh"
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all((CASES / f"{name}.yaml").read_text())]
+    return list(yaml.safe_load_all((CASES / f"{name}.yaml").read_text()))
 
 
 @pytest.fixture(params=NAMES)

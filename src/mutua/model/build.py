@@ -36,6 +36,7 @@ class BuildMemo:
 
     def __init__(self) -> None:
         self.read: dict[Resource, dict[tuple[str, str], tuple[Object, Any]]] = {}
+        self.tuples: dict[Resource, tuple[Any, ...]] = {}
         self.values: dict[str, tuple[tuple[Any, ...], Any]] = {}
 
 
@@ -98,10 +99,10 @@ def _read(
         now[key] = (obj, known[1] if known is not None and known[1] == value else value)
     memo.read[resource] = now
     values: tuple[T, ...] = tuple(value for _, value in now.values() if value is not None)
-    previous: tuple[T, ...] = memo.values.get(str(resource), ((), ()))[1]
+    previous: tuple[T, ...] = memo.tuples.get(resource, ())
     if len(previous) == len(values) and all(map(_is, previous, values)):
         return previous
-    memo.values[str(resource)] = ((), values)
+    memo.tuples[resource] = values
     return values
 
 
