@@ -80,13 +80,11 @@ class StreamingBackend(Protocol):
         """
         ...
 
-    async def exec(
-        self, request: ExecRequest, reader: StreamReader, writer: StreamWriter
-    ) -> None:
+    async def exec(self, request: ExecRequest, reader: StreamReader, writer: StreamWriter) -> None:
         """Run a command over an upgraded connection, from the handshake to the close.
 
         The connection is the backend's: it writes the 101 itself and returns when the exchange is
-        over.  The caller closes the writer afterwards and cancels this call when the client
-        disappears or the server stops.
+        over or `reader` has reached its end (the client disappeared).  The caller closes the
+        writer afterwards, and cancels this call when the server stops.
         """
         ...
