@@ -59,12 +59,12 @@ async def read_log(
     with _Files(path) as files:
         if query.tail is not None:
             files.skip_all_but(query.tail)
-        while not shown.full:
+        while not shown.is_full():
             live = query.follow and await is_live()
             for chunk in files.read():
                 if text := shown.render(chunk):
                     yield text
-                if shown.full:
+                if shown.is_full():
                     return
                 await asyncio.sleep(0)  # a long log must not starve the loop
             if not live:
@@ -80,7 +80,7 @@ class _Files:
         self._older = path.with_name(path.name + ROTATED)
         self._rest = b""
         current = path.open("rb")
-        self._queue = [current]
+        self._queue: list[BinaryIO] = [current]
         older = _open(self._older)
         if older is not None and _identity(older) == _identity(current):
             older.close()  # rotated between the two opens: what follows is found while reading
@@ -181,9 +181,8 @@ class _Shown:
             instant = query.since.astimezone(UTC)
             self._since = instant.strftime("%Y-%m-%dT%H:%M:%S.%f000Z").encode()
 
-    @property
-    def full(self) -> bool:
-        """Whether the limit is reached."""
+    def is_full(self) -> bool:
+        """Tell whether the limit is reached."""
         return self._left is not None and self._left <= 0
 
     def render(self, lines: list[bytes]) -> bytes:
