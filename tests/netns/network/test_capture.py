@@ -49,8 +49,9 @@ OUTBOUND = [
     pytest.param(rules(include_outbound_cidrs=()), {}, 80, 80, id="an empty list captures nothing"),
     pytest.param(rules(include_outbound_cidrs=(), include_outbound_ports=(80,)), {}, 80, 15001,
                  id="an included port goes to Envoy whatever its range"),
-    pytest.param(rules(include_outbound_cidrs=("10.0.0.0/8",), exclude_outbound_cidrs=("10.244.0.3",)),
-                 {}, 80, 80, id="excluded ranges win over included ones"),
+    pytest.param(rules(include_outbound_cidrs=("10.0.0.0/8",),
+                       exclude_outbound_cidrs=("10.244.0.3",)), {}, 80, 80,
+                 id="excluded ranges win over included ones"),
     pytest.param(None, {}, 80, 80, id="no rules capture nothing"),
 ]
 

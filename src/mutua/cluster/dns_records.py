@@ -1,0 +1,116 @@
+"""From Services and EndpointSlices to DNS names, as Kubernetes' DNS specification has them.  Pure.
+
+    <svc>.<ns>.svc.cluster.local                   the cluster IP; headless: the pods' addresses
+    <host>.<svc>.<ns>.svc.cluster.local            one pod of a headless Service
+    _<port>._<protocol>.<svc>.<ns>.svc.cluster.local   where a named port is (SRV)
+    <1-2-3-4>.<ns>.pod.cluster.local               the address 1.2.3.4
+
+A name above an existing one exists too, with no records, so that resolvers go on to their next
+search domain.  Source: kubernetes/dns, docs/specification.md (version 1.1.0).
+"""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any, Final
+
+from mutua.api.object import Object
+from mutua.cluster.dns_wire import ZONE, Answer, Target
+from mutua.runtime.network.service_objects import (
+    SlicesByService,
+    group_by_service,
+    has_cluster_ip,
+    usable,
+)
+
+SERVICES: Final = f"svc.{ZONE}"
+PODS: Final = f".pod.{ZONE}"
+
+EMPTY: Final = Answer()
+
+
+class Records:
+    """All names of the cluster at one moment.
+
+    Replace the whole value when a Service or EndpointSlice changes: building it takes
+    milliseconds for hundreds of Services.
+    """
+
+    def __init__(self, services: Iterable[Object] = (), slices: Iterable[Object] = ()) -> None:
+        self._names: dict[str, Answer] = {ZONE: EMPTY, SERVICES: EMPTY, PODS[1:]: EMPTY}
+        grouped = group_by_service(slices)
+        for service in services:
+            for name, answer in _service_names(service, grouped):
+                self._add(name.lower(), answer)
+
+    def lookup(self, name: str) -> Answer | None:
+        """Return what is known about a lower-case name without final dot; None: no such name."""
+        found = self._names.get(name)
+        if found is None and name.endswith(PODS):
+            return _pod(name)
+        return found
+
+    def _add(self, name: str, answer: Answer) -> None:
+        self._names[name] = answer
+        parent = name.partition(".")[2]
+        while parent and parent not in self._names:
+            self._names[parent] = EMPTY
+            parent = parent.partition(".")[2]
+
+
+def _pod(name: str) -> Answer | None:
+    """Read the address out of <1-2-3-4>.<namespace>.pod.cluster.local."""
+    label, _, namespace = name.removesuffix(PODS).partition(".")
+    if not namespace:
+        return EMPTY
+    try:
+        return Answer((str(IPv4Address(label.replace("-", "."))),))
+    except AddressValueError:
+        return None
+
+
+def _service_names(service: Object, grouped: SlicesByService) -> Iterator[tuple[str, Answer]]:
+    metadata, spec = service["metadata"], service.get("spec") or {}
+    namespace = metadata.get("namespace") or ""
+    name = f"{metadata['name']}.{namespace}.{SERVICES}"
+    if spec.get("type") == "ExternalName":
+        yield name, Answer(alias=spec.get("externalName") or "")
+    elif has_cluster_ip(service):
+        yield name, Answer((spec["clusterIP"],))
+        for port in spec.get("ports") or ():
+            if port.get("name"):
+                label = _port_label(port["name"], port.get("protocol"))
+                yield f"{label}.{name}", Answer(targets=(Target(name, port["port"]),))
+    else:
+        slices = grouped.get((namespace, metadata["name"]), [])
+        even_unready = bool(spec.get("publishNotReadyAddresses"))
+        yield from _headless_names(name, list(usable(slices, even_unready=even_unready)))
+
+
+def _headless_names(name: str, endpoints: list[tuple[Object, Any]]) -> Iterator[tuple[str, Answer]]:
+    addresses: list[str] = []
+    hosts: dict[str, list[str]] = {}
+    ports: dict[str, list[Target]] = {}
+    for part, endpoint in endpoints:
+        address = next(iter(endpoint.get("addresses") or ()), None)
+        if address is None:
+            continue
+        host = f"{endpoint.get('hostname') or address.replace('.', '-')}.{name}"
+        addresses.append(address)
+        hosts.setdefault(host, []).append(address)
+        for port in part.get("ports") or ():
+            if port.get("name") and port.get("port"):
+                label = _port_label(port["name"], port.get("protocol"))
+                ports.setdefault(f"{label}.{name}", []).append(Target(host, port["port"]))
+    yield name, Answer(_unique(addresses))
+    for host, behind in hosts.items():
+        yield host, Answer(_unique(behind))
+    for label, targets in ports.items():
+        yield label, Answer(targets=tuple(targets))
+
+
+def _unique(addresses: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(addresses))
+
+
+def _port_label(name: str, protocol: str | None) -> str:
+    return f"_{name}._{(protocol or 'TCP').lower()}"
