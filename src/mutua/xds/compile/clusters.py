@@ -62,7 +62,7 @@ class OutboundShape:
         port: The Service's port.
         protocol: What it speaks.
         headless: Whether the client chose the endpoint itself, by address.
-        mutual_tls: Whether to use mTLS: per endpoint, or for all when headless.
+        mutual_tls: Whether to use mTLS: to endpoints that are flagged, or to all when headless.
         identities: SPIFFE IDs that the servers may prove, sorted.
     """
 
