@@ -32,7 +32,7 @@ def openapi_v2() -> bytes:
 
 
 def group_version_paths() -> tuple[str, ...]:
-    """Return the name of every v3 document: `api/v1`, `apis/<group>/<version>` …"""
+    """Return the names of all v3 documents, as `api/v1` and `apis/<group>/<version>`."""
     return tuple(_root(group, version) for group, version in group_versions())
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from mutua.api.shape import Struct
-from mutua.api.tables import apps, core, istio, pod, review
+from mutua.api.tables import apps, core, istio, meta, pod, review
 
 SCHEMAS: Final[Mapping[str, Struct]] = {
     schema.name: schema
     for schema in (
+        meta.DELETE_OPTIONS,
         core.NAMESPACE,
         pod.POD,
         core.SERVICE,

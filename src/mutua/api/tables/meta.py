@@ -103,3 +103,16 @@ LOCAL_REFERENCE: Final = struct("LocalObjectReference", name=STRING)
 def root(name: str, required: str = "", /, **fields: Schema) -> Struct:
     """Write the schema of a whole object: apiVersion, kind and metadata come by themselves."""
     return struct(name, required, apiVersion=STRING, kind=STRING, metadata=OBJECT_META, **fields)
+
+
+DELETE_OPTIONS: Final = struct(
+    "DeleteOptions",
+    apiVersion=STRING,
+    kind=STRING,
+    gracePeriodSeconds=INT64,
+    preconditions=struct("Preconditions", uid=STRING, resourceVersion=STRING),
+    orphanDependents=BOOLEAN,
+    propagationPolicy=STRING,
+    dryRun=STRINGS,
+    ignoreStoreReadErrorWithClusterBreakingPotential=BOOLEAN,
+)
