@@ -75,7 +75,7 @@ def _service_names(service: Object, grouped: SlicesByService) -> Iterator[tuple[
     if spec.get("type") == "ExternalName":
         yield name, Answer(alias=spec.get("externalName") or "")
     elif has_cluster_ip(service):
-        yield name, Answer((spec["clusterIP"],))
+        yield name, Answer(_addresses([spec["clusterIP"]]))
         for port in spec.get("ports") or ():
             if port.get("name"):
                 label = _port_label(port["name"], port.get("protocol"))
@@ -87,29 +87,34 @@ def _service_names(service: Object, grouped: SlicesByService) -> Iterator[tuple[
 
 
 def _headless_names(name: str, endpoints: list[tuple[Object, Any]]) -> Iterator[tuple[str, Answer]]:
-    addresses: list[str] = []
     hosts: dict[str, list[str]] = {}
     ports: dict[str, list[Target]] = {}
     for part, endpoint in endpoints:
-        address = next(iter(endpoint.get("addresses") or ()), None)
-        if address is None:
-            continue
-        host = f"{endpoint.get('hostname') or address.replace('.', '-')}.{name}"
-        addresses.append(address)
-        hosts.setdefault(host, []).append(address)
-        for port in part.get("ports") or ():
-            if port.get("name") and port.get("port"):
-                label = _port_label(port["name"], port.get("protocol"))
-                ports.setdefault(f"{label}.{name}", []).append(Target(host, port["port"]))
-    yield name, Answer(_unique(addresses))
+        for address in _addresses((endpoint.get("addresses") or [])[:1]):
+            host = f"{endpoint.get('hostname') or address.replace('.', '-')}.{name}"
+            hosts.setdefault(host, []).append(address)
+            for port in part.get("ports") or ():
+                if port.get("name") and port.get("port"):
+                    label = _port_label(port["name"], port.get("protocol"))
+                    ports.setdefault(f"{label}.{name}", []).append(Target(host, port["port"]))
+    yield name, Answer(_addresses(address for behind in hosts.values() for address in behind))
     for host, behind in hosts.items():
-        yield host, Answer(_unique(behind))
+        yield host, Answer(_addresses(behind))
     for label, targets in ports.items():
         yield label, Answer(targets=tuple(targets))
 
 
-def _unique(addresses: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(addresses))
+def _addresses(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the IPv4 addresses among `texts`, once each: anybody may have written a slice."""
+    return tuple(dict.fromkeys(text for text in texts if _is_address(text)))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _port_label(name: str, protocol: str | None) -> str:

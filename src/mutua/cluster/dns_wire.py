@@ -234,7 +234,7 @@ def _records(kind: int, answer: Answer, ttl: int) -> Iterator[bytes]:
     if kind in {TYPE_SRV, TYPE_ANY}:
         weight = 100 // max(len(answer.targets), 1)
         for target in answer.targets:
-            place = struct.pack(">3H", 0, weight, target.port)
+            place = struct.pack(">3H", 0, weight, target.port & 0xFFFF)
             yield _record(SAME_NAME, TYPE_SRV, ttl, place + write_name(target.name))
 
 

@@ -1,0 +1,115 @@
+"""Which names a Service has, as Kubernetes' DNS specification says."""
+
+from typing import Any
+
+import pytest
+
+from mutua.api.object import Object
+from mutua.cluster.dns_records import Records
+from mutua.cluster.dns_wire import Answer, Target
+
+WEB = "web.foo.svc.cluster.local"
+
+
+def service(name: str = "web", **spec: Any) -> Object:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    return {
+        "metadata": {"namespace": "foo", "name": name},
+        "spec": {"clusterIP": "10.96.0.1", "ports": ports} | spec,
+    }
+
+
+def endpoint(address: str, hostname: str = "", *, ready: bool = True) -> Object:
+    return {"addresses": [address], "hostname": hostname, "conditions": {"ready": ready}}
+
+
+def endpoint_slice(*endpoints: Object) -> Object:
+    return {
+        "metadata": {"namespace": "foo", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": list(endpoints),
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+
+
+ONE = endpoint("10.244.0.2")
+DB = endpoint("10.244.0.3", "db-0")
+UNREADY = endpoint("10.244.0.4", ready=False)
+
+NORMAL = Records([service()], [endpoint_slice(ONE)])
+HEADLESS = Records([service(clusterIP="None")], [endpoint_slice(ONE, DB, UNREADY)])
+
+NAMES = [
+    pytest.param(NORMAL, WEB, Answer(("10.96.0.1",)), id="a Service has its address"),
+    pytest.param(
+        NORMAL, f"_http._tcp.{WEB}", Answer(targets=(Target(WEB, 80),)), id="and its named port"
+    ),
+    pytest.param(NORMAL, f"_tcp.{WEB}", Answer(), id="the name between them is empty"),
+    pytest.param(NORMAL, f"10-244-0-2.{WEB}", None, id="its pods have no names"),
+    pytest.param(NORMAL, "foo.svc.cluster.local", Answer(), id="a namespace is empty"),
+    pytest.param(NORMAL, "svc.cluster.local", Answer(), id="so is the zone of Services"),
+    pytest.param(NORMAL, "cluster.local", Answer(), id="and the zone itself"),
+    pytest.param(NORMAL, "local", None, id="above the zone there is nothing"),
+    pytest.param(
+        NORMAL, "web.bar.svc.cluster.local", None, id="another namespace has no such name"
+    ),
+    pytest.param(NORMAL, "web.foo", None, id="search domains are the resolver's job"),
+    pytest.param(NORMAL, "", None, id="the root is not ours"),
+    pytest.param(
+        NORMAL,
+        "10-244-0-9.foo.pod.cluster.local",
+        Answer(("10.244.0.9",)),
+        id="a pod by its address",
+    ),
+    pytest.param(NORMAL, "web.foo.pod.cluster.local", None, id="a pod by another name"),
+    pytest.param(NORMAL, "foo.pod.cluster.local", Answer(), id="a namespace of pods is empty"),
+    pytest.param(HEADLESS, WEB, Answer(("10.244.0.2", "10.244.0.3")), id="headless: ready pods"),
+    pytest.param(
+        HEADLESS, f"10-244-0-2.{WEB}", Answer(("10.244.0.2",)), id="headless: a pod by address"
+    ),
+    pytest.param(
+        HEADLESS, f"db-0.{WEB}", Answer(("10.244.0.3",)), id="headless: a pod by host name"
+    ),
+    pytest.param(
+        HEADLESS,
+        f"_http._tcp.{WEB}",
+        Answer(targets=(Target(f"10-244-0-2.{WEB}", 8080), Target(f"db-0.{WEB}", 8080))),
+        id="headless: named ports",
+    ),
+    pytest.param(
+        Records([service(clusterIP="None")], []), WEB, Answer(), id="headless, no pods: empty"
+    ),
+    pytest.param(
+        Records(
+            [service(clusterIP="None", publishNotReadyAddresses=True)], [endpoint_slice(UNREADY)]
+        ),
+        WEB,
+        Answer(("10.244.0.4",)),
+        id="headless: unready pods if it says so",
+    ),
+    pytest.param(
+        Records([service(type="ExternalName", externalName="example.com")], []),
+        WEB,
+        Answer(alias="example.com"),
+        id="an alias",
+    ),
+    pytest.param(
+        Records([service("Web")], []), WEB, Answer(("10.96.0.1",)), id="case does not matter"
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "name", "answer"), NAMES)
+def test_name(records: Records, name: str, answer: Answer | None) -> None:
+    assert records.lookup(name) == answer
+
+
+def test_addresses_that_are_none_are_left_out() -> None:
+    slices = [endpoint_slice(endpoint("not an address"), ONE, endpoint("::1"), ONE)]
+
+    assert Records([service(clusterIP="None")], slices).lookup(WEB) == Answer(("10.244.0.2",))
+    assert Records([service(clusterIP="fd00::1")]).lookup(WEB) == Answer()
+
+
+def test_an_empty_cluster_has_its_zones() -> None:
+    assert Records().lookup("svc.cluster.local") == Answer()
