@@ -1,0 +1,269 @@
+# ruff: noqa: E501 - the decision table is read across, one case per line
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from mutua.api.kinds import kind_of
+from mutua.api.object import NAMESPACES, PODS, SERVICES, Object
+from mutua.api.schema import unknown_fields
+from mutua.api.validation import validate
+from mutua.api.verdict import Invalid
+from mutua.controlplane.injection import Injection, Reason, SidecarInjector, Verdict, decide
+from mutua.controlplane.proxy_container import InjectionSettings, inject, is_injected
+from mutua.store.memory import MemoryStore
+from mutua.testing.clock import ManualClock
+
+YES, NO = Verdict.INJECT, Verdict.SKIP
+ENABLED = {"istio-injection": "enabled"}
+DISABLED = {"istio-injection": "disabled"}
+
+
+def rev(name: str) -> dict[str, str]:
+    return {"istio.io/rev": name}
+
+
+def wish(value: str) -> dict[str, str]:
+    return {"sidecar.istio.io/inject": value}
+
+
+def namespace(labels: dict[str, str], name: str = "shop") -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels},
+    }
+
+
+def pod(
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    **spec: Any,
+) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "web-1",
+            "namespace": "shop",
+            "labels": labels or {},
+            "annotations": annotations or {},
+        },
+        "spec": {"containers": [{"name": "app", "image": "app"}], **spec},
+    }
+
+
+# fmt: off
+DECISIONS = [
+    #             namespace labels             pod labels                     annotations     verdict  reason
+    pytest.param(ENABLED,                      {},                            {},             YES, Reason.NAMESPACE_ENABLED,     id="enabled"),
+    pytest.param(ENABLED,                      wish("true"),                  {},             YES, Reason.NAMESPACE_ENABLED,     id="enabled, and the pod too"),
+    pytest.param(ENABLED | rev("canary"),      {},                            {},             YES, Reason.NAMESPACE_ENABLED,     id="istio-injection beats istio.io/rev"),
+    pytest.param(ENABLED,                      rev("canary"),                 {},             YES, Reason.NAMESPACE_ENABLED,     id="an enabled namespace ignores the pod's revision"),
+    pytest.param(ENABLED,                      wish("false"),                 {},             NO,  Reason.POD_DISABLED,          id="the pod's label opts out"),
+    pytest.param(ENABLED,                      {},                            wish("false"),  NO,  Reason.POD_DISABLED,          id="the pod's annotation opts out"),
+    pytest.param(ENABLED,                      wish("true"),                  wish("false"),  YES, Reason.NAMESPACE_ENABLED,     id="the label beats the annotation"),
+    pytest.param(ENABLED,                      wish("false"),                 wish("true"),   NO,  Reason.POD_DISABLED,          id="the label beats the annotation, the other way round"),
+    pytest.param(ENABLED,                      wish("yes"),                   {},             YES, Reason.NAMESPACE_ENABLED,     id="a label that is neither true nor false means nothing"),
+    pytest.param(ENABLED,                      wish(""),                      {},             YES, Reason.NAMESPACE_ENABLED,     id="an empty label means nothing"),
+    pytest.param(ENABLED,                      wish("yes"),                   wish("false"),  YES, Reason.NAMESPACE_ENABLED,     id="a meaningless label still hides the annotation"),
+    pytest.param(ENABLED,                      {},                            wish("False"),  YES, Reason.NAMESPACE_ENABLED,     id="only the exact word false counts"),
+    pytest.param(DISABLED,                     {},                            {},             NO,  Reason.NAMESPACE_NOT_ENABLED, id="disabled"),
+    pytest.param(DISABLED,                     wish("true"),                  {},             NO,  Reason.NAMESPACE_NOT_ENABLED, id="disabled beats the pod's label"),
+    pytest.param(DISABLED | rev("default"),    wish("true"),                  {},             NO,  Reason.NAMESPACE_NOT_ENABLED, id="disabled beats the namespace's revision"),
+    pytest.param({"istio-injection": "on"},    wish("true"),                  {},             NO,  Reason.NAMESPACE_NOT_ENABLED, id="another value than enabled is not enabled"),
+    pytest.param({"istio-injection": ""},      {},                            {},             NO,  Reason.NAMESPACE_NOT_ENABLED, id="an empty value is not enabled"),
+    pytest.param({},                           {},                            {},             NO,  Reason.NOTHING_ASKED,         id="nobody asks"),
+    pytest.param({},                           wish("true"),                  {},             YES, Reason.POD_ENABLED,           id="the pod's label asks"),
+    pytest.param({},                           {},                            wish("true"),   NO,  Reason.NOTHING_ASKED,         id="the pod's annotation cannot ask alone"),
+    pytest.param({},                           wish("yes"),                   {},             NO,  Reason.NOTHING_ASKED,         id="a meaningless label asks for nothing"),
+    pytest.param({},                           wish("true"),                  wish("false"),  YES, Reason.POD_ENABLED,           id="the label asks, whatever the annotation says"),
+    pytest.param({},                           rev("default"),                {},             YES, Reason.POD_REVISION,          id="the pod names this revision"),
+    pytest.param({},                           rev("default") | wish("true"), {},             YES, Reason.POD_REVISION,          id="the pod names this revision and asks"),
+    pytest.param({},                           rev("default") | wish("false"), {},            NO,  Reason.POD_DISABLED,          id="the pod names this revision and opts out"),
+    pytest.param({},                           rev("default"),                wish("false"),  NO,  Reason.POD_DISABLED,          id="the pod names this revision, its annotation opts out"),
+    pytest.param({},                           rev("canary"),                 {},             NO,  Reason.OTHER_REVISION,        id="the pod names another revision"),
+    pytest.param({},                           rev("canary") | wish("true"),  {},             NO,  Reason.OTHER_REVISION,        id="the pod asks another revision"),
+    pytest.param(rev("default"),               {},                            {},             YES, Reason.NAMESPACE_REVISION,    id="the namespace names this revision"),
+    pytest.param(rev("default"),               wish("true"),                  {},             YES, Reason.NAMESPACE_REVISION,    id="the namespace names this revision, the pod asks"),
+    pytest.param(rev("default"),               wish("false"),                 {},             NO,  Reason.POD_DISABLED,          id="the namespace names this revision, the pod opts out"),
+    pytest.param(rev("prod"),                  {},                            {},             YES, Reason.NAMESPACE_REVISION,    id="the namespace names a tag of this revision"),
+    pytest.param(rev("canary"),                {},                            {},             NO,  Reason.OTHER_REVISION,        id="the namespace names another revision"),
+    pytest.param(rev("canary"),                wish("true"),                  {},             NO,  Reason.OTHER_REVISION,        id="the namespace names another revision, the pod asks"),
+    pytest.param(rev("default"),               rev("canary"),                 {},             YES, Reason.NAMESPACE_REVISION,    id="the namespace's revision beats the pod's"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("labels", "pod_labels", "annotations", "verdict", "reason"), DECISIONS)
+def test_the_decision(
+    labels: dict[str, str],
+    pod_labels: dict[str, str],
+    annotations: dict[str, str],
+    verdict: Verdict,
+    reason: Reason,
+) -> None:
+    settings = InjectionSettings(tags=("prod",))
+
+    decision = decide(namespace(labels), pod(pod_labels, annotations), settings)
+
+    assert decision == Injection(verdict=verdict, reason=reason)
+
+
+def test_pods_on_the_hosts_network_are_not_injected() -> None:
+    assert decide(namespace(ENABLED), pod(hostNetwork=True)).reason is Reason.HOST_NETWORK
+
+
+@pytest.mark.parametrize(
+    "name", ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"]
+)
+def test_system_namespaces_are_not_injected(name: str) -> None:
+    decision = decide(namespace(ENABLED, name), pod(wish("true")))
+
+    assert decision.reason is Reason.SYSTEM_NAMESPACE
+
+
+def test_a_mesh_may_enable_namespaces_by_default() -> None:
+    settings = InjectionSettings(enabled_by_default=True)
+
+    verdicts = [
+        decide(namespace(labels), pod(pod_labels), settings).verdict
+        for labels, pod_labels in (({}, {}), (DISABLED, {}), ({}, wish("false")), ({}, wish("yes")))
+    ]
+
+    assert verdicts == [YES, NO, NO, NO]
+
+
+async def admitted(labels: dict[str, str], obj: Object) -> Object:
+    store = MemoryStore(ManualClock())
+    await store.create(NAMESPACES, namespace(labels))
+    return await SidecarInjector(store)(PODS, obj, None)
+
+
+async def test_a_pod_of_an_enabled_namespace_gets_a_proxy_and_its_author_object_stays() -> None:
+    author = pod()
+    before = deepcopy(author)
+
+    stored = await admitted(ENABLED, author)
+
+    assert [one["name"] for one in stored["spec"]["containers"]] == ["app", "istio-proxy"]
+    assert is_injected(stored)
+    assert author == before
+
+
+async def test_a_pod_that_is_not_injected_is_stored_as_written() -> None:
+    author = pod()
+
+    assert await admitted({}, author) is author
+
+
+async def test_other_kinds_and_updates_pass() -> None:
+    hook = SidecarInjector(MemoryStore(ManualClock()))
+    service, injected = {"kind": "Service"}, pod()
+
+    assert await hook(SERVICES, service, None) is service
+    assert await hook(PODS, injected, injected) is injected
+
+
+async def test_a_copy_of_an_injected_pod_is_injected_once() -> None:
+    original = await admitted(ENABLED, pod())
+
+    assert await admitted(ENABLED, original) == original
+
+
+async def test_a_copy_of_an_injected_pod_loses_its_proxy_where_there_is_no_injection() -> None:
+    copy = await admitted({}, await admitted(ENABLED, pod()))
+
+    assert [one["name"] for one in copy["spec"]["containers"]] == ["app"]
+    assert copy["spec"]["volumes"] == []
+    assert "security.istio.io/tlsMode" not in copy["metadata"]["labels"]
+    assert not is_injected(copy)
+
+
+async def test_what_istioctl_kube_inject_made_is_replaced() -> None:
+    theirs = pod(
+        {"security.istio.io/tlsMode": "istio"},
+        {"sidecar.istio.io/status": '{"containers":["istio-proxy"]}'},
+        initContainers=[{"name": "istio-init"}, {"name": "migrate"}],
+        containers=[{"name": "istio-proxy", "command": ["evil"]}, {"name": "app"}],
+        volumes=[{"name": "istio-token"}, {"name": "data"}],
+    )
+
+    ours = await admitted(ENABLED, theirs)
+
+    spec = ours["spec"]
+    assert [one["name"] for one in spec["containers"]] == ["app", "istio-proxy"]
+    assert [one["name"] for one in spec["initContainers"]] == ["migrate"]
+    assert [one["name"] for one in spec["volumes"]] == ["data", "istio-podinfo"]
+    assert "command" not in spec["containers"][1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "spec", "path"),
+    [
+        pytest.param(
+            {},
+            {"containers": [{"name": "istio-proxy"}]},
+            "spec.containers[0].name",
+            id="a proxy of one's own without injection",
+        ),
+        pytest.param(
+            {},
+            {"initContainers": [{"name": "istio-proxy"}]},
+            "spec.initContainers[0].name",
+            id="an init container with that name",
+        ),
+        pytest.param(
+            ENABLED,
+            {"containers": [{"name": "app"}, {"name": "istio-proxy", "command": ["sh"]}]},
+            "spec.containers[1].command",
+            id="another program for the proxy",
+        ),
+        pytest.param(
+            ENABLED,
+            {"containers": [{"name": "istio-proxy", "env": [{"name": "LD_PRELOAD"}]}]},
+            "spec.containers[0].env",
+            id="environment for the proxy",
+        ),
+        pytest.param(
+            ENABLED,
+            {"initContainers": [{"name": "istio-proxy"}]},
+            "spec.initContainers[0].name",
+            id="an init container with that name beside the proxy",
+        ),
+    ],
+)
+async def test_nobody_else_is_called_istio_proxy(
+    labels: dict[str, str], spec: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await admitted(labels, pod(**spec))
+
+    assert [error.path for error in refusal.value.errors] == [path]
+
+
+async def test_an_annotation_that_cannot_be_enforced_refuses_the_pod() -> None:
+    name = "traffic.sidecar.istio.io/excludeInboundPorts"
+
+    with pytest.raises(Invalid) as refusal:
+        await admitted(ENABLED, pod(annotations={name: "80,http"}))
+
+    assert str(refusal.value) == (
+        f'metadata.annotations[{name}]: Invalid value: "80,http": '
+        "'http' is not a port from 1 to 65535"
+    )
+
+
+async def test_the_same_annotation_does_not_matter_where_there_is_no_injection() -> None:
+    await admitted({}, pod(annotations={"traffic.sidecar.istio.io/excludeInboundPorts": "x"}))
+
+
+def test_the_injected_pod_is_one_the_api_server_accepts_without_a_warning() -> None:
+    injected = inject(pod({"app": "web"}), InjectionSettings())
+    kind = kind_of(PODS)
+
+    verdict = validate(kind, injected)
+
+    assert unknown_fields(kind, injected) == []
+    assert [str(error) for error in verdict.errors] == []
+    assert verdict.warnings == []
