@@ -69,3 +69,16 @@ def test_a_service_account_may_do_nothing_yet(cluster: Cluster) -> None:
 
     assert "Error from server (Forbidden)" in complaint
     assert 'User "system:serviceaccount:default:robot" cannot list' in complaint
+
+
+def test_the_definitions_of_istio_kinds_are_established(cluster: Cluster) -> None:
+    name = "crd/peerauthentications.security.istio.io"
+
+    assert "condition met" in cluster.kubectl(
+        "wait", "--for=condition=Established", name, "--timeout=10s"
+    )
+    assert cluster.kubectl("get", "crd", "-o", "name").count("istio.io") == 3
+
+
+def test_explain(cluster: Cluster) -> None:
+    assert "mode" in cluster.kubectl("explain", "peerauthentication.spec.mtls")

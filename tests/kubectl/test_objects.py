@@ -324,3 +324,21 @@ def test_diff_and_replace(cluster: Cluster) -> None:
 
     assert "replaced" in cluster.kubectl("replace", "-f", "-", stdin=changed)
     assert stored(cluster, "pa", "default", "istio-system")["spec"]["mtls"]["mode"] == "DISABLE"
+
+
+def test_logs_are_streamed_with_their_options(cluster: Cluster) -> None:
+    apply(cluster, POD)
+
+    out = cluster.kubectl("logs", "p", "-c", "app", "-f", "--tail=5", "--timestamps")
+
+    assert out == "first line\nsecond line\n"
+    asked = cluster.containers.asked[-1]
+    assert (asked.container, asked.follow, asked.tail, asked.timestamps) == ("app", True, 5, True)
+
+
+def test_refusals_of_the_containers_reach_the_user(cluster: Cluster) -> None:
+    apply(cluster, POD)
+
+    assert "is not valid for pod" in cluster.kubectl("logs", "p", "-c", "no", fails=True)
+    assert "cannot run sh -c" in cluster.kubectl("exec", "p", "--", "sh", "-c", "x", fails=True)
+    assert 'pods "q" not found' in cluster.kubectl("exec", "q", "--", "true", fails=True)

@@ -14,6 +14,7 @@ import msgspec
 
 from mutua.api.kinds import Kind
 from mutua.api.object import Object
+from mutua.api.protobuf import decode_protobuf
 from mutua.api.schema import drop_unknown, strict_decoding_message, unknown_fields
 from mutua.cluster.apiserver.message import JSON, Request
 from mutua.cluster.apiserver.route import Target
@@ -46,9 +47,7 @@ def decode(request: Request) -> Any:
     if not request.body:
         return None
     if content_type == PROTOBUF:
-        from mutua.api import protobuf
-
-        return protobuf.decode(request.body)
+        return decode_protobuf(request.body)
     if content_type != JSON:
         raise Refusal(
             415,

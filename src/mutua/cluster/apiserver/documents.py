@@ -14,9 +14,6 @@ from mutua.cluster.apiserver.message import JSON, Request, Response
 from mutua.cluster.apiserver.status import encode
 from mutua.cluster.apiserver.version import version_document
 
-OPENAPI_V2_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-"""Dots instead of the `@` that clients ask with, or Go cannot parse it (kubectl-facade, 2)."""
-
 FOREVER: Final = (("Cache-Control", "public, immutable, max-age=31536000"),)
 """For addresses that contain the hash of their content."""
 
@@ -36,7 +33,7 @@ def document(request: Request) -> Response | None:
         case ["apis", group, version]:
             return _optional(discovery.resource_list(group, version))
         case ["openapi", "v2"]:
-            return Response(body=_openapi_v2(), content_type=OPENAPI_V2_TYPE)
+            return Response(body=_openapi_v2(), content_type=openapi.V2_TYPE)
         case ["openapi", "v3"]:
             return Response(body=encode(openapi.openapi_v3_index(_hashes())))
         case ["openapi", "v3", "api", version]:
@@ -83,8 +80,10 @@ def _openapi_v2() -> bytes:
 
 
 @cache
-def _hashes() -> dict[tuple[str, str], str]:
-    return {pair: _digest(_openapi_v3(*pair)) for pair in group_versions()}
+def _hashes() -> dict[str, str]:
+    # Both functions list the documents in the same order: that of the kinds.
+    names = zip(openapi.group_version_paths(), group_versions(), strict=True)
+    return {name: _digest(_openapi_v3(*pair)) for name, pair in names}
 
 
 def _digest(data: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 from mutua.cluster.apiserver.auth import Action, Authenticator, Authorizer, MastersOnly, User
 from mutua.cluster.apiserver.call import Call, unauthorized, verb_of
 from mutua.cluster.apiserver.connection import Limits
+from mutua.cluster.apiserver.definitions import publish_definitions
 from mutua.cluster.apiserver.documents import document
 from mutua.cluster.apiserver.http import serve_http
 from mutua.cluster.apiserver.message import Reply, Request, Response
@@ -62,6 +63,7 @@ class ApiServer:
             authorizer: Tells what they may do; the owner everything, by default.
             is_ready: What /readyz answers.
         """
+        self._registry = registry
         self._authenticator = authenticator
         self._authorizer = authorizer or MastersOnly()
         self._objects = Objects(registry, clock)
@@ -79,6 +81,7 @@ class ApiServer:
         limits: Limits | None = None,
     ) -> None:
         """Serve on a listening socket until cancelled; see `serve_http`."""
+        await publish_definitions(self._registry, self._clock)
         await serve_http(
             listener, self.answer, tls=tls, clock=self._clock, limits=limits, ready=ready
         )
