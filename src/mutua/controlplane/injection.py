@@ -17,6 +17,7 @@ from mutua.api.verdict import Verdict as FieldVerdict
 from mutua.controlplane.capture import annotations
 from mutua.controlplane.proxy_container import (
     InjectionSettings,
+    frozen_annotation_errors,
     inject,
     reserved_name_errors,
     without_injection,
@@ -127,7 +128,10 @@ def _labels(obj: Object) -> Mapping[str, str]:
 
 
 class SidecarInjector:
-    """The admission hook: pods that are created get a proxy, or lose a copied one."""
+    """The admission hook: pods that are created get a proxy, or lose a copied one.
+
+    Of stored pods it only guards the annotations by which the node knows what it has started.
+    """
 
     def __init__(self, store: ObjectStore, settings: InjectionSettings | None = None) -> None:
         self._store = store
@@ -140,7 +144,10 @@ class SidecarInjector:
             Invalid: An annotation of the pod is malformed or asks for what mutua does not do, or
                 a container of its own is called istio-proxy.
         """
-        if resource != PODS or old is not None:
+        if resource != PODS:
+            return obj
+        if old is not None:
+            FieldVerdict(errors=[*frozen_annotation_errors(obj, old)]).raise_for_errors()
             return obj
         pod = without_injection(obj)
         try:

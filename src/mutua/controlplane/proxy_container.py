@@ -27,7 +27,13 @@ from mutua import __version__
 from mutua.api.object import Object
 from mutua.api.verdict import FieldError, forbidden
 from mutua.api.verdict import Verdict as FieldVerdict
-from mutua.controlplane.capture import annotations, capture_rules
+from mutua.controlplane.capture import (
+    INTERCEPTION,
+    PREFIX,
+    annotation_path,
+    annotations,
+    capture_rules,
+)
 from mutua.controlplane.proxy_settings import ProxySettings, proxy_settings
 
 PROXY: Final = "istio-proxy"
@@ -148,6 +154,21 @@ def reserved_name_errors(pod: Object) -> Iterator[FieldError]:
             if container["name"] == PROXY:
                 detail = f"{PROXY} is the container that injection adds, and this pod has none"
                 yield forbidden(f"spec.{group}[{index}].name", detail)
+
+
+def frozen_annotation_errors(pod: Object, old: Object) -> Iterator[FieldError]:
+    """Yield a refusal for each annotation of an injected pod that is changed too late.
+
+    The node reads them when it starts the pod, and again when it adopts the running pod: what it
+    reads then must be what the pod was started with.
+    """
+    if not is_injected(old):
+        return
+    before, after = annotations(old), annotations(pod)
+    for name in sorted(before.keys() | after.keys()):
+        is_frozen = name in {STATUS, INTERCEPTION} or name.startswith(PREFIX)
+        if is_frozen and before.get(name) != after.get(name):
+            yield forbidden(annotation_path(name), "may not change once the pod exists")
 
 
 def _own_container_errors(pod: Object) -> Iterator[FieldError]:

@@ -165,6 +165,37 @@ async def test_other_kinds_and_updates_pass() -> None:
     assert await hook(PODS, injected, injected) is injected
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sidecar.istio.io/status", None),
+        ("sidecar.istio.io/status", "{}"),
+        ("traffic.sidecar.istio.io/excludeOutboundPorts", "443"),
+        ("sidecar.istio.io/interceptionMode", "NONE"),
+    ],
+)
+async def test_what_the_node_started_a_pod_with_does_not_change(
+    name: str, value: str | None
+) -> None:
+    old = await admitted(ENABLED, pod())
+    new = deepcopy(old)
+    new["metadata"]["annotations"].pop(name, None)
+    if value is not None:
+        new["metadata"]["annotations"][name] = value
+    hook = SidecarInjector(MemoryStore(ManualClock()))
+
+    with pytest.raises(Invalid, match="may not change"):
+        await hook(PODS, new, old)
+
+
+async def test_other_annotations_of_an_injected_pod_change_freely() -> None:
+    old = await admitted(ENABLED, pod())
+    new = deepcopy(old)
+    new["metadata"]["annotations"]["note"] = "checked"
+
+    assert await SidecarInjector(MemoryStore(ManualClock()))(PODS, new, old) is new
+
+
 async def test_a_copy_of_an_injected_pod_is_injected_once() -> None:
     original = await admitted(ENABLED, pod())
 

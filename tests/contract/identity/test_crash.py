@@ -1,0 +1,57 @@
+"""Die at every step of writing the authority's key: what is left is whole, or nothing is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mutua.foundation.clock import SystemClock
+from mutua.identity.authority import KEY_FILE, Authority
+
+CRASHING = """
+import os, sys
+from pathlib import Path
+from mutua.foundation.clock import SystemClock
+from mutua.identity.authority import Authority
+
+directory, remaining = Path(sys.argv[1]), int(sys.argv[2])
+
+def die(event, arguments):
+    # Every open, mkdir, link, rename and unlink below the directory counts as one step.
+    global remaining
+    if any(isinstance(a, (str, Path)) and str(a).startswith(str(directory)) for a in arguments):
+        if not remaining:
+            os._exit(9)
+        remaining -= 1
+
+sys.addaudithook(die)
+Authority.load_or_create(directory, "cluster.local", SystemClock())
+"""
+
+
+def run(directory: Path, steps: int) -> int:
+    program = [sys.executable, "-c", CRASHING, str(directory), str(steps)]
+    return subprocess.run(program, check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_an_authority_survives_death_at_any_step_of_its_creation(
+    tmp_path: Path, steps: int
+) -> None:
+    directory = tmp_path / "pki"
+
+    died = run(directory, steps) == 9
+    left = (directory / KEY_FILE).exists()
+    key = (directory / KEY_FILE).read_bytes() if left else b""
+    recovered = Authority.load_or_create(directory, "cluster.local", SystemClock())
+
+    assert died or left
+    if left:
+        assert (directory / KEY_FILE).read_bytes() == key
+    again = Authority.load_or_create(directory, "cluster.local", SystemClock())
+    assert again.roots_pem == recovered.roots_pem
+
+
+def test_the_steps_above_reach_the_end(tmp_path: Path) -> None:
+    assert run(tmp_path / "pki", 11) == 0
