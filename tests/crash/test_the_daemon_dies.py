@@ -26,7 +26,7 @@ CALL = (
     "http://httpbin:8000/headers",
 )
 KILLS = 5
-"""Random kills per run; the instant differs every time, the seed is printed by pytest on failure."""
+"""Random kills per run."""
 
 
 @pytest.fixture
