@@ -10,21 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mutua.runtime.envoy import find_envoy
+from mutua.testing.configuration import inline_routes, readable
 from mutua.xds.bootstrap import Sidecar, bootstrap
-from mutua.xds.proto import message, to_json
 from mutua.xds.resource import CLUSTER, LISTENER, ProxyResources
 
 EXPECTED = Path(__file__).parent / "expected"
 
 
 def as_json(compiled: ProxyResources) -> dict[str, dict[str, Any]]:
-    return {
-        kind.rpartition(".")[2]: {
-            one.name: to_json(message(kind.rpartition("/")[2]).FromString(one.body))
-            for one in resources.values()
-        }
-        for kind, resources in compiled.items()
-    }
+    return {kind.rpartition(".")[2]: readable(compiled, kind) for kind in compiled}
 
 
 def test_the_configuration_is_the_expected_one(case: str, compiled: ProxyResources) -> None:
@@ -40,9 +34,9 @@ def test_envoy_accepts_the_configuration(tmp_path: Path, compiled: ProxyResource
     config = bootstrap(
         Sidecar(pod="web-0", namespace="shop", address="10.244.0.2", service_account="web")
     )
-    messages = as_json(compiled)
     for kind, field in ((CLUSTER, "clusters"), (LISTENER, "listeners")):
-        config["static_resources"][field] += messages[kind.rpartition(".")[2]].values()
+        config["static_resources"][field] += readable(compiled, kind).values()
+    inline_routes(config["static_resources"]["listeners"], compiled)
     file = tmp_path / "envoy.json"
     file.write_text(json.dumps(config))
 

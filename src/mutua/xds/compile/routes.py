@@ -29,7 +29,16 @@ RETRY_POLICY: Final = {
     "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
     "num_retries": {"value": 2},
     "host_selection_retry_max_attempts": 5,
-    "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts"}],
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            # Written by hand: an empty message needs no description.
+            "typed_config": {
+                "type_url": "type.googleapis.com/"
+                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            },
+        }
+    ],
 }
 """Retries of every request, as Istio's default (section 3.8)."""
 

@@ -1,0 +1,241 @@
+"""The behaviour matrix of istio-semantics section 2.4, against a real Envoy.
+
+Each cell is one connection: what the client sends, what becomes of it.
+"""
+
+# ruff: noqa: E501 - a table
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES
+from mutua.model.build import build_snapshot
+from mutua.testing.application import Application
+from mutua.testing.mesh import peer_authentication, pod, service
+from mutua.xds.compile import compile_proxy
+
+PATIENCE = 10.0
+SILENCE = 0.3
+"""Seconds without a byte after which a connection counts as hanging."""
+
+GET = b"GET / HTTP/1.1\r\nHost: web\r\nX-Forwarded-Client-Cert: By=forged\r\n\r\n"
+TEXT = b"some text\n"
+
+ISTIO_HTTP = ("istio-http/1.1", "istio", "http/1.1")
+ISTIO_TCP = ("istio",)
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a client does.
+
+    Attributes:
+        says: What it sends once connected, b"" to wait for the server.
+        tls: Whether it uses TLS.
+        identity: Name of the credentials it shows, "" for none.
+        alpn: What it offers.
+    """
+
+    says: bytes
+    tls: bool = False
+    identity: str = ""
+    alpn: tuple[str, ...] = ()
+
+
+CLIENTS = {
+    "plain HTTP": Client(GET),
+    "plain TCP": Client(TEXT),
+    "waits for the server": Client(b""),
+    "mesh HTTP": Client(GET, tls=True, identity="client", alpn=ISTIO_HTTP),
+    "mesh TCP": Client(TEXT, tls=True, identity="client", alpn=ISTIO_TCP),
+    "own TLS with mesh certificate": Client(GET, tls=True, identity="client"),
+    "TLS without certificate": Client(GET, tls=True),
+    "mesh HTTP without certificate": Client(GET, tls=True, alpn=ISTIO_HTTP),
+    "mesh HTTP of another trust domain": Client(
+        GET, tls=True, identity="stranger", alpn=ISTIO_HTTP
+    ),
+}
+
+# What becomes of a connection.
+HTTP = "an HTTP proxy answered, without an identity"
+IDENTIFIED = "an HTTP proxy answered, with the client's identity"
+TCP = "the application answered, through a TCP proxy"
+BAD_REQUEST = "the HTTP proxy answered 400"
+CLOSED = "closed without a byte"
+SILENT = "silence"
+GREETED = "the application spoke first"
+TLS_TO_APP = "the application got the TLS handshake"
+REFUSED = "TLS was refused"
+
+# fmt: off
+MATRIX = {
+    #                     plain HTTP  plain TCP    waits    mesh HTTP   mesh TCP     own TLS     no cert     istio no cert  stranger
+    ("http", "STRICT"):     (CLOSED, CLOSED,      SILENT,  IDENTIFIED, None,        IDENTIFIED, REFUSED,    REFUSED,       REFUSED),
+    ("http", "PERMISSIVE"): (HTTP,   BAD_REQUEST, SILENT,  IDENTIFIED, None,        REFUSED,    REFUSED,    REFUSED,       REFUSED),
+    ("http", "DISABLE"):    (HTTP,   BAD_REQUEST, SILENT,  REFUSED,    REFUSED,     REFUSED,    REFUSED,    REFUSED,       REFUSED),
+    ("tcp", "STRICT"):      (CLOSED, CLOSED,      SILENT,  TCP,        TCP,         TCP,        REFUSED,    REFUSED,       REFUSED),
+    ("tcp", "PERMISSIVE"):  (TCP,    TCP,         SILENT,  TCP,        TCP,         TLS_TO_APP, TLS_TO_APP, REFUSED,       REFUSED),
+    ("tcp", "DISABLE"):     (TCP,    TCP,         GREETED, TLS_TO_APP, TLS_TO_APP,  TLS_TO_APP, TLS_TO_APP, TLS_TO_APP,    TLS_TO_APP),
+    ("auto", "STRICT"):     (CLOSED, CLOSED,      SILENT,  IDENTIFIED, TCP,         TCP,        REFUSED,    REFUSED,       REFUSED),
+    ("auto", "PERMISSIVE"): (HTTP,   TCP,         SILENT,  IDENTIFIED, TCP,         TLS_TO_APP, TLS_TO_APP, REFUSED,       REFUSED),
+    ("auto", "DISABLE"):    (HTTP,   TCP,         SILENT,  TLS_TO_APP, TLS_TO_APP,  TLS_TO_APP, TLS_TO_APP, TLS_TO_APP,    TLS_TO_APP),
+}  # fmt: skip
+# fmt: on
+MATRIX |= {
+    ("undeclared", mode): row for (kind, mode), row in list(MATRIX.items()) if kind == "auto"
+}
+
+CELLS = [
+    pytest.param(kind, mode, client, expected, id=f"{kind} {mode}: {client}: {expected}")
+    for (kind, mode), row in MATRIX.items()
+    for client, expected in zip(CLIENTS, row, strict=True)
+    if expected is not None
+]
+
+
+@pytest.fixture(scope="module")
+def applications() -> Iterator[dict[str, Application]]:
+    kinds = ("http", "tcp", "auto", "undeclared")
+    found = {kind: Application() for kind in kinds}
+    found |= {f"{kind} greeting": Application(greets=True) for kind in kinds}
+    yield found
+    for application in found.values():
+        application.close()
+
+
+@pytest.fixture(scope="module")
+def envoys(
+    tmp_path_factory: pytest.TempPathFactory,
+    applications: dict[str, Application],
+    run_envoy: Any,
+    issuer: Any,
+) -> dict[str, Any]:
+    """Return an Envoy for each mode."""
+    names = {"http": "http", "tcp": "tcp", "auto": "port"}
+    ports = [
+        {"name": f"{names[kind]}-{index}", "port": 1000 + index, "targetPort": application.port}
+        for index, (label, application) in enumerate(applications.items())
+        for kind in (label.split()[0],)
+        if kind in names
+    ]
+    objects = {PODS: [pod("shop", "web", "127.0.0.1")], SERVICES: [service("shop", "web", *ports)]}
+    made = {}
+    for mode in ("STRICT", "PERMISSIVE", "DISABLE"):
+        policy = {PEER_AUTHENTICATIONS: [peer_authentication("shop", mode)]}
+        compiled = compile_proxy(build_snapshot(objects | policy), "shop-web")
+        directory: Path = tmp_path_factory.mktemp(mode)
+        made[mode] = run_envoy(directory, compiled, issuer.issue("web").secrets())
+    return made
+
+
+@pytest.mark.parametrize(("kind", "mode", "name", "expected"), CELLS)
+def test_what_becomes_of_a_connection(
+    kind: str,
+    mode: str,
+    name: str,
+    expected: str,
+    envoys: dict[str, Any],
+    applications: dict[str, Application],
+    issuer: Any,
+) -> None:
+    client = CLIENTS[name]
+    application = applications[kind if client.says else f"{kind} greeting"]
+    handshakes = application.handshakes
+
+    outcome = connect(envoys[mode].ports["virtualInbound"], application.port, client, issuer)
+
+    if application.handshakes > handshakes:
+        outcome = TLS_TO_APP
+    assert outcome == expected
+
+
+def test_the_identity_that_reaches_the_application_is_the_clients(
+    envoys: dict[str, Any], applications: dict[str, Application], issuer: Any
+) -> None:
+    application = applications["http"]
+    port = envoys["STRICT"].ports["virtualInbound"]
+
+    answer = exchange(port, application.port, CLIENTS["mesh HTTP"], issuer)
+
+    header = headers(answer)["x-forwarded-client-cert"]
+    # The client's own value stays in front: earliest hop first.
+    assert re.fullmatch(
+        "By=forged,By=spiffe://cluster.local/ns/shop/sa/web;Hash=[0-9a-f]{64};"
+        'Subject="";URI=spiffe://cluster.local/ns/shop/sa/client',
+        header,
+    )
+
+
+def test_a_connection_to_the_proxys_own_port_is_closed(envoys: dict[str, Any], issuer: Any) -> None:
+    port = envoys["PERMISSIVE"].ports["virtualInbound"]
+
+    assert connect(port, 15006, CLIENTS["plain HTTP"], issuer) == CLOSED
+
+
+def connect(port: int, destination: int, client: Client, issuer: Any) -> str:
+    try:
+        answer = exchange(port, destination, client, issuer)
+    except TimeoutError:
+        return SILENT
+    except (ssl.SSLError, ConnectionError):
+        return REFUSED if client.tls else CLOSED
+    if not answer:
+        return REFUSED if client.tls else CLOSED
+    if answer.startswith(b"HTTP/1.1 400"):
+        return BAD_REQUEST
+    if answer == b"hello":
+        return GREETED
+    if b"server: istio-envoy" not in answer:
+        return TCP
+    return IDENTIFIED if "x-forwarded-client-cert" in headers(answer) else HTTP
+
+
+def exchange(port: int, destination: int, client: Client, issuer: Any) -> bytes:
+    """Send what the client says and return the first bytes of the answer."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        header = f"PROXY TCP4 127.0.0.1 127.0.0.1 {connection.getsockname()[1]} {destination}\r\n"
+        connection.sendall(header.encode())
+        if client.tls:
+            context = tls_context(client, issuer)
+            with context.wrap_socket(connection, server_hostname="web") as tunnel:
+                tunnel.sendall(client.says)
+                return read(tunnel)
+        if not client.says:
+            connection.settimeout(SILENCE)
+            return connection.recv(65536)
+        connection.sendall(client.says)
+        return read(connection)
+
+
+def read(connection: socket.socket) -> bytes:
+    """Return an HTTP response in full, or whatever comes first."""
+    answer = connection.recv(65536)
+    while answer.startswith(b"HTTP/1.1 200") and not answer.endswith(b"}"):
+        answer += connection.recv(65536)
+    return answer
+
+
+def headers(answer: bytes) -> dict[str, str]:
+    """Return the headers that the application received."""
+    found: dict[str, str] = json.loads(answer[answer.index(b"{") :])
+    return found
+
+
+def tls_context(client: Client, issuer: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(issuer.issue("web").roots)
+    if client.alpn:
+        context.set_alpn_protocols(client.alpn)
+    if client.identity:
+        domain = "elsewhere.local" if client.identity == "stranger" else "cluster.local"
+        shown = issuer.issue(client.identity, domain)
+        context.load_cert_chain(shown.chain, shown.key)
+    return context
