@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from mutua.cluster.controllers.rollout import Bounds, Size, next_sizes, read_bounds
 from mutua.foundation.errors import Rejected
 
-STUCK = {"maxSurge": 0, "maxUnavailable": "1%"}
+STUCK = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "1%"}}
 
 # fmt: off
 SPECS = [
     pytest.param({}, Bounds(1, 1, 0), id="the defaults of one replica: one more, none missing"),
     pytest.param({"replicas": 10}, Bounds(10, 3, 2), id="25 % rounds up, and down"),
-    pytest.param({"replicas": 4, "strategy": {"type": "Recreate"}}, Bounds(4, 0, 4), id="recreate"),
-    pytest.param({"replicas": 3, "strategy": {"rollingUpdate": STUCK}}, Bounds(3, 0, 1), id="two zeros never end: one may miss"),
+    pytest.param({"replicas": 4, "strategy": {"type": "Recreate"}}, Bounds(4, 0, 4), id="all"),
+    pytest.param({"replicas": 3, "strategy": STUCK}, Bounds(3, 0, 1), id="zeros would not end"),
     pytest.param({"replicas": 0}, Bounds(0, 0, 0), id="nothing wanted"),
 ]
 # fmt: on

@@ -1,0 +1,130 @@
+"""Ending a pod: politely, then not, then removing every trace of it."""
+
+import asyncio
+import logging
+import shutil
+import signal
+from typing import Final
+
+from mutua.api.object import PODS
+from mutua.cluster.controllers.pod_facts import grace_of
+from mutua.cluster.node import probing
+from mutua.cluster.node.context import PodState
+from mutua.cluster.node.record import Record
+from mutua.foundation.clock import parse_rfc3339
+from mutua.foundation.errors import MutuaError
+from mutua.runtime.spec import NoSuchContainer, pod_of
+from mutua.store.port import NotFound, Stale
+
+KILLED_WITHIN: Final = 5.0
+"""Seconds that the kernel may take to end a killed container before we go on without it."""
+
+TICK: Final = 0.001
+"""Seconds that do not matter: timers and clocks round differently."""
+
+REMOVED: Final = 2.0
+"""Seconds of grace when the object is gone already (kubelet's minimum on force deletion)."""
+
+log = logging.getLogger(__name__)
+
+
+class GraceClock:
+    """How much longer a pod's processes may take to end."""
+
+    def __init__(self, state: PodState) -> None:
+        self._state = state
+        self._begun = asyncio.get_running_loop().time()
+
+    def remaining(self, *, removed: bool) -> float:
+        """Return the seconds left; a second deletion with less grace shortens them."""
+        elapsed = asyncio.get_running_loop().time() - self._begun
+        if removed:
+            return max(0.0, REMOVED - elapsed)
+        metadata = self._state.pod["metadata"]
+        if not metadata.get("deletionTimestamp"):  # a finished pod's sidecar
+            return max(0.0, grace_of(self._state.pod) - elapsed)
+        end = parse_rfc3339(metadata["deletionTimestamp"])
+        left = (end - self._state.node.clock.now()).total_seconds()
+        return max(0.0, left, REMOVED - elapsed)
+
+    def is_over(self, *, removed: bool) -> bool:
+        """Tell whether the time has come."""
+        return self.remaining(removed=removed) < TICK
+
+
+async def ask_to_end(state: PodState, record: Record, seconds: float) -> None:
+    """Run the preStop hook, if any, then send SIGTERM."""
+    state.tell("Normal", "Killing", f"Stopping container {record.name}")
+    hook = (record.spec.get("lifecycle") or {}).get("preStop")
+    if hook is not None:
+        await _run_hook(state, record, hook, seconds)
+    await _send(state, record, signal.SIGTERM)
+
+
+async def _run_hook(
+    state: PodState, record: Record, hook: dict[str, object], seconds: float
+) -> None:
+    if isinstance(sleep := hook.get("sleep"), dict):
+        await asyncio.sleep(min(seconds, float(sleep.get("seconds") or 0)))
+        return
+    subject = probing.Subject(state.pod, record.spec, record.id, state.ip, state.is_meshed)
+    handler = {**hook, "timeoutSeconds": max(1, int(seconds))}
+    if reason := await probing.ask(handler, subject, state.node.runtime):
+        state.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {reason}")
+
+
+async def stop_unwell(state: PodState, record: Record) -> None:
+    """End one attempt of a container with the pod's grace; the worker restarts it."""
+    attempt = record.attempt
+    await ask_to_end(state, record, grace_of(state.pod))
+    await asyncio.sleep(grace_of(state.pod))
+    if record.is_running and record.attempt == attempt:
+        await kill(state, record)
+
+
+async def kill(state: PodState, record: Record) -> None:
+    """End a container at once."""
+    await _send(state, record, signal.SIGKILL)
+
+
+async def _send(state: PodState, record: Record, signum: signal.Signals) -> None:
+    try:
+        await state.node.runtime.containers.signal(record.id, signum)
+    except NoSuchContainer:
+        return
+
+
+async def disconnect(state: PodState) -> None:
+    """Take a pod out of the mesh and off the network."""
+    await state.node.sidecars.release(state.uid)
+    await state.node.runtime.network.detach(state.uid)
+    state.node.addresses.release(state.uid)
+    state.netns = ""
+    state.plan = None
+
+
+async def erase(state: PodState) -> None:
+    """Remove everything of a pod: containers, network, files, logs."""
+    containers = state.node.runtime.containers
+    for found in await containers.containers():
+        if pod_of(found.id) == state.uid:
+            await containers.remove(found.id)
+    await disconnect(state)
+    metadata, settings = state.pod["metadata"], state.node.settings
+    shutil.rmtree(settings.layout.pod(state.uid), ignore_errors=True)
+    logs = settings.log_directory(metadata["namespace"], metadata["name"], state.uid)
+    shutil.rmtree(logs, ignore_errors=True)
+
+
+async def forget(state: PodState) -> None:
+    """Let the object go, now that nothing of the pod is left."""
+    metadata = state.pod["metadata"]
+    try:
+        await state.node.view.store.delete(
+            PODS, metadata["namespace"], metadata["name"], uid=state.uid, grace=0
+        )
+    except (NotFound, Stale):
+        return
+    except MutuaError:
+        log.exception("pod object not deleted", extra={"pod": metadata["name"]})
+        raise

@@ -1,0 +1,197 @@
+"""What do a pod's volumes contain?
+
+`volume_files` computes the files of one volume; `write_files` puts them on disk so that a reader
+sees either the old set or the new one: a fresh directory, then one rename of the link `..data`,
+as the kubelet does.  That is how edits of ConfigMaps reach running pods.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mutua.api.object import CONFIG_MAPS, SECRETS, Object, Resource
+from mutua.cluster.node.content import decoded, field_text
+from mutua.cluster.node.environment import Lookup, SourceMissing, resource_text
+from mutua.cluster.node.ports import TokenIssuer
+from mutua.foundation.errors import Rejected
+
+MODE: Final = 0o644
+"""Permissions of files whose volume sets none (Kubernetes defaultMode)."""
+
+TOKEN_SECONDS: Final = 3600
+"""Life of a projected token that sets none (Kubernetes expirationSeconds)."""
+
+DATA: Final = "..data"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int = MODE
+
+
+Files = dict[str, File]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the contents of volumes come from.
+
+    Attributes:
+        pod: The pod.
+        lookup: Its namespace's ConfigMaps and Secrets.
+        facts: What the node knows before the status says so.
+        tokens: Signs projected tokens.
+    """
+
+    pod: Object
+    lookup: Lookup
+    facts: Mapping[str, str]
+    tokens: TokenIssuer
+
+
+async def volume_files(volume: Mapping[str, Any], sources: Sources) -> Files | None:
+    """Return a volume's files; None for an emptyDir, whose content is the pod's.
+
+    Raises:
+        SourceMissing: A ConfigMap or Secret that is not optional does not exist.
+        Rejected: The type is not supported.
+    """
+    if "emptyDir" in volume:
+        return None
+    if (config := volume.get("configMap")) is not None:
+        return _data_files(CONFIG_MAPS, config, config.get("name", ""), sources, _mode(config))
+    if (secret := volume.get("secret")) is not None:
+        name = secret.get("secretName", "")
+        return _data_files(SECRETS, secret, name, sources, _mode(secret))
+    if (downward := volume.get("downwardAPI")) is not None:
+        return _downward_files(downward, sources, _mode(downward))
+    if (projected := volume.get("projected")) is not None:
+        files: Files = {}
+        for source in projected.get("sources") or []:
+            files |= await _projected_files(source, sources, _mode(projected))
+        return files
+    kinds = ", ".join(key for key in volume if key != "name") or "none"
+    raise Rejected(f"volume {volume['name']!r}: unsupported type: {kinds}")
+
+
+def token_seconds(volume: Mapping[str, Any]) -> int | None:
+    """Return the shortest life of the tokens in a volume, None when it has none."""
+    found = [
+        int(source["serviceAccountToken"].get("expirationSeconds") or TOKEN_SECONDS)
+        for source in (volume.get("projected") or {}).get("sources") or []
+        if "serviceAccountToken" in source
+    ]
+    return min(found, default=None)
+
+
+def _mode(source: Mapping[str, Any]) -> int:
+    mode = source.get("defaultMode")
+    return MODE if mode is None else int(mode)
+
+
+def _data_files(
+    resource: Resource, source: Mapping[str, Any], name: str, sources: Sources, mode: int
+) -> Files:
+    obj = sources.lookup(resource, name)
+    optional = bool(source.get("optional"))
+    if obj is None and not optional:
+        raise SourceMissing(f'{resource.plural.removesuffix("s")} "{name}" not found')
+    data = {} if obj is None else decoded(resource, obj)
+    items = source.get("items")
+    if items is None:
+        return {key: File(content, mode) for key, content in data.items()}
+    files: Files = {}
+    for item in items:
+        if item["key"] in data:
+            files[_relative(item["path"])] = File(data[item["key"]], int(item.get("mode") or mode))
+        elif not optional:
+            raise SourceMissing(f'{name}: references non-existent key "{item["key"]}"')
+    return files
+
+
+def _downward_files(source: Mapping[str, Any], sources: Sources, mode: int) -> Files:
+    files: Files = {}
+    for item in source.get("items") or []:
+        if (field := item.get("fieldRef")) is not None:
+            text = field_text(sources.pod, field["fieldPath"], sources.facts)
+        else:
+            text = resource_text(item["resourceFieldRef"], sources.pod["spec"]["containers"])
+        files[_relative(item["path"])] = File(text.encode(), int(item.get("mode") or mode))
+    return files
+
+
+async def _projected_files(source: Mapping[str, Any], sources: Sources, mode: int) -> Files:
+    if (config := source.get("configMap")) is not None:
+        return _data_files(CONFIG_MAPS, config, config.get("name", ""), sources, mode)
+    if (secret := source.get("secret")) is not None:
+        return _data_files(SECRETS, secret, secret.get("name", ""), sources, mode)
+    if (downward := source.get("downwardAPI")) is not None:
+        return _downward_files(downward, sources, mode)
+    if (token := source.get("serviceAccountToken")) is not None:
+        metadata = sources.pod["metadata"]
+        text = await sources.tokens.issue(
+            metadata["namespace"],
+            sources.pod["spec"].get("serviceAccountName") or "default",
+            metadata["name"],
+            token.get("audience") or "",
+            int(token.get("expirationSeconds") or TOKEN_SECONDS),
+        )
+        return {_relative(token["path"]): File(text.encode(), mode)}
+    raise Rejected(f"unsupported projected source: {', '.join(source)}")
+
+
+def _relative(path: str) -> str:
+    """Refuse a path that would leave the volume."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or parts[0].startswith(".."):
+        raise Rejected(f"not a path inside the volume: {path!r}")
+    return path
+
+
+def write_files(directory: Path, files: Files) -> bool:
+    """Make a volume's directory contain exactly these files; tell whether anything changed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    version = f"..{_digest(files)}"
+    link = directory / DATA
+    before = str(link.readlink()) if link.is_symlink() else ""
+    if before == version:
+        return False
+    fresh = directory / version
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for path, file in files.items():
+        target = fresh / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        target.chmod(file.mode)
+    temporary = directory / "..data_tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(version)
+    temporary.replace(link)
+    _link_names(directory, {path.split("/", 1)[0] for path in files})
+    if before:
+        shutil.rmtree(directory / before, ignore_errors=True)
+    return True
+
+
+def _digest(files: Files) -> str:
+    digest = hashlib.sha256()
+    for path, file in sorted(files.items()):
+        digest.update(f"{path}\0{file.mode}\0{len(file.content)}\0".encode() + file.content)
+    return digest.hexdigest()[:16]
+
+
+def _link_names(directory: Path, names: set[str]) -> None:
+    for entry in directory.iterdir():
+        if not entry.name.startswith("..") and entry.name not in names:
+            entry.unlink()
+    for name in names:
+        link = directory / name
+        if not link.is_symlink():
+            link.symlink_to(f"{DATA}/{name}")
