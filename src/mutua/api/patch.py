@@ -115,7 +115,9 @@ def _apply_operations(obj: Object, operations: Any) -> Any:
             _OPERATIONS[operation["op"]](document, operation)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             detail = f"missing or unknown {error}" if isinstance(error, KeyError) else str(error)
-            raise BadPatch(f"JSON patch operation {number} ({operation}): {detail}") from error
+            # The value stays out of the message: it may be a Secret's.
+            where = f"operation {number} ({operation.get('op')} {operation.get('path')})"
+            raise BadPatch(f"JSON patch {where}: {detail}") from error
     return document[0]
 
 
@@ -205,6 +207,8 @@ def _insert(document: list[Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _take(document: list[Any], path: tuple[str, ...]) -> Any:
+    if len(path) == 1:
+        raise ValueError("the whole object cannot be removed")
     value, parent, step = _get(document, path), _get(document, path[:-1]), path[-1]
     del parent[_index(parent, step) if isinstance(parent, list) else step]
     return value

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 
-
 @pytest.fixture
 def pod() -> dict[str, Any]:
     """The smallest pod worth running."""

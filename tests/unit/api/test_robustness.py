@@ -52,10 +52,12 @@ def shaped(schema: Schema, depth: int) -> st.SearchStrategy[Any]:
             names = sorted(fields)
             chosen = st.lists(st.sampled_from(names), max_size=4, unique=True)
             return chosen.flatmap(
-                lambda picked: st.fixed_dictionaries({
-                    name: st.deferred(lambda name=name: values(fields[name], depth + 1))
-                    for name in {*picked, *required}
-                })
+                lambda picked: st.fixed_dictionaries(
+                    {
+                        name: st.deferred(lambda name=name: values(fields[name], depth + 1))
+                        for name in {*picked, *required}
+                    }
+                )
             )
         case _:
             return st.dictionaries(words, anything, max_size=2)
