@@ -19,6 +19,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ import pytest
 
 from mutua.runtime import linux
 from mutua.runtime.network.node import NodeNetwork
+
+SUCCESS = "done"
+"""What the child reports if nothing went wrong."""
 
 PATIENCE = 60.0
 """Seconds a test may take, far beyond any expected; then its child is killed."""
@@ -44,8 +48,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     report = run_in_namespaces(lambda: run_body(pyfuncitem.obj, arguments))
-    if report:
-        pytest.fail(report, pytrace=False)
+    if report != SUCCESS:
+        pytest.fail(report or "the test's process died", pytrace=False)
     return True
 
 
@@ -62,39 +66,44 @@ def run_body(body: Callable[..., Any], arguments: dict[str, Any]) -> None:
 
 
 def run_in_namespaces(work: Callable[[], None]) -> str:
-    """Return "" if `work` succeeded in a forked child inside new namespaces, else its traceback."""
+    """Run `work` in a forked child inside new namespaces; return SUCCESS or its traceback."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         os.close(reading)
         _be_child(work, writing)
     os.close(writing)
+    try:
+        report = read_report(reading)
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # and whatever the test started and left
+        os.waitpid(child, 0)
+    return report
+
+
+def read_report(pipe: int) -> str:
+    """Return what the child wrote until it ended."""
     report = b""
-    while select.select([reading], [], [], PATIENCE)[0]:
-        if not (chunk := os.read(reading, 1 << 16)):
-            break
+    while select.select([pipe], [], [], PATIENCE)[0]:
+        if not (chunk := os.read(pipe, 1 << 16)):
+            return report.decode()
         report += chunk
-    else:
-        os.kill(child, signal.SIGKILL)
-        report += f"the test's process was killed after {PATIENCE:g} s".encode()
-    os.close(reading)
-    _, status = os.waitpid(child, 0)
-    if status and not report:
-        report = f"the test's process ended with status {status}".encode()
-    return report.decode()
+    return f"{report.decode()}\nthe test's process was killed after {PATIENCE:g} s"
 
 
 def _be_child(work: Callable[[], None], report: int) -> None:
-    status = 1
     try:
+        os.setpgid(0, 0)
         enter_namespaces()
         work()
-        status = 0
+        os.write(report, SUCCESS.encode())
     except BaseException:  # noqa: BLE001 - reported to the parent
         os.write(report, traceback.format_exc().encode())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(0)
 
 
 def enter_namespaces() -> None:
