@@ -1,0 +1,89 @@
+"""A proxy without Envoy: takes what its feed gives, refuses what the test wants refused.
+
+For tests of the control plane in virtual time, together with a store in memory.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mutua.api.object import Object
+from mutua.lifecycle.supervisor import Service
+from mutua.xds.feed import Attachment, Feed
+from mutua.xds.resource import CLUSTER, LISTENER
+from mutua.xds.session import DeltaSession
+from mutua.xds.subscription import Request
+
+
+async def eventually(holds: Callable[[], Any]) -> Any:
+    """Wait, in virtual time, until `holds` (plain or async) answers something true."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = holds()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return answer
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(service: Service) -> AsyncIterator[None]:
+    """Run one service until the block ends."""
+    ready = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(service(ready.set))
+        await ready.wait()
+        yield
+        task.cancel()
+
+
+@dataclass(eq=False)
+class Proxy:
+    """One proxy at a feed.
+
+    Attributes:
+        feed: Where it is served.
+        refuses: Names of resources it answers with a NACK.
+        answers: Whether it reads at all.
+        has: Version of each resource it took, by name.
+    """
+
+    feed: Feed
+    refuses: set[str] = field(default_factory=set)
+    answers: bool = True
+    has: dict[str, str] = field(default_factory=dict)
+
+    def connect(self) -> None:
+        """Open a stream, as a new Envoy does: with nothing."""
+        self.session = DeltaSession()
+        self.attachment = Attachment(self.session, self.serve, lambda: None)
+        for type_url in (CLUSTER, LISTENER):
+            self.session.receive(Request(type_url=type_url))
+        self.feed.attach(self.attachment)
+        self.serve()
+
+    def disconnect(self) -> None:
+        """Close the stream."""
+        self.feed.detach(self.attachment)
+
+    def serve(self) -> None:
+        """Take and answer what there is."""
+        while self.answers and (response := self.session.next_response()) is not None:
+            bad = [one.name for one in response.resources if one.name in self.refuses]
+            self.has.update(
+                {one.name: one.version for one in response.resources if one.name not in bad}
+            )
+            error = f"Error adding/updating listener(s) {', '.join(bad)}: no" if bad else ""
+            self.session.receive(
+                Request(type_url=response.type_url, nonce=response.nonce, error=error)
+            )
+        self.feed.report()
+
+
+def condition(obj: Object, kind: str) -> dict[str, Any]:
+    """Return a condition of an object's status, {} when it has none of this type."""
+    found = (obj.get("status") or {}).get("conditions") or []
+    return next((one for one in found if one["type"] == kind), {})
