@@ -17,7 +17,7 @@ loop's monotonic clock, so that setting the clock back cannot stretch it.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -69,7 +69,7 @@ class _Held:
     """One workload's certificate and how its renewal is going."""
 
     workload: Workload
-    source: SecretSource = field(default_factory=SecretSource)
+    source: SecretSource
     busy: bool = False
     written: int = 0  # version of the source that is in the files
     failures: int = 0
@@ -114,7 +114,7 @@ class Agent:
         """
         held = self._held.get(workload.uid)
         if held is None or held.workload != workload:
-            held = self._held[workload.uid] = _Held(workload)
+            held = self._held[workload.uid] = _Held(workload, SecretSource(str(workload.identity)))
             await self._work(held)
         return held.source
 

@@ -29,20 +29,19 @@ old streams are found dead.  One more ends the oldest."""
 log = logging.getLogger(__name__)
 
 
-def sds_handler(source: SecretSource, name: str = "") -> grpc.GenericRpcHandler:
+def sds_handler(source: SecretSource) -> grpc.GenericRpcHandler:
     """Return the gRPC handler that serves one workload's secrets, both variants of the protocol.
 
     Args:
         source: Its secrets.  Until there is one, streams wait.
-        name: The proxy, for logs: `pod.namespace`.
     """
-    feed = _SecretFeed(name)
+    feed = _SecretFeed(source.name)
 
     def publish(secret: WorkloadSecret, version: int) -> None:
         feed.publish(secret_resources(secret), version)
 
     source.listen(publish)
-    return _FirstThatKnows((delta_handler(SDS, feed), _stream_handler(source, name)))
+    return _FirstThatKnows((delta_handler(SDS, feed), _stream_handler(source)))
 
 
 class _FirstThatKnows(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
@@ -68,7 +67,7 @@ class _SecretFeed(Feed):
             stream.session.update(self.resources, self.generation)
 
 
-def _stream_handler(source: SecretSource, name: str) -> grpc.GenericRpcHandler:
+def _stream_handler(source: SecretSource) -> grpc.GenericRpcHandler:
     async def stream(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
         try:
             async with asyncio.TaskGroup() as group:
@@ -82,10 +81,10 @@ def _stream_handler(source: SecretSource, name: str) -> grpc.GenericRpcHandler:
                 for task in tasks:
                     task.cancel()
         except* (UnexpectedRequest, DecodeError) as refused:
-            log.warning("secret stream refused", extra={"proxy": name}, exc_info=refused)
+            log.warning("secret stream refused", extra={"proxy": source.name}, exc_info=refused)
             context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
         except* grpc.aio.UsageError as gone:
-            log.debug("secret stream gone", extra={"proxy": name}, exc_info=gone)
+            log.debug("secret stream gone", extra={"proxy": source.name}, exc_info=gone)
 
     method = grpc.stream_stream_rpc_method_handler(stream)
     return grpc.method_handlers_generic_handler(SDS, {"StreamSecrets": method})

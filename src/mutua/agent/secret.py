@@ -31,11 +31,13 @@ class SecretSource:
     """Where SDS reads a workload's secret, now and whenever it changes.
 
     Attributes:
+        name: Whose, for logs.
         version: Number of secrets published so far; 0 before the first.
         current: The latest, None before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.version = 0
         self.current: WorkloadSecret | None = None
         self._changed = asyncio.Event()

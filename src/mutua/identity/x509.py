@@ -9,7 +9,7 @@ chain with the key that belongs to it.  Three recipes cover the servers and peop
 
 Workload certificates are not made here but by `authority`, which re-reads what it signed.
 
-Every certificate starts two minutes in the past, because peers' clocks differ; carries a random
+Every certificate starts a little in the past, because peers' clocks differ; carries a random
 serial; and names its key and its signer's (SKI, AKI), which strict verifiers insist on.
 """
 
@@ -32,6 +32,10 @@ from mutua.foundation.errors import Rejected, Unavailable
 
 BACKDATE: Final = timedelta(minutes=2)
 """How far notBefore lies in the past.  Source: istio security/pkg/pki/util ClockSkewGracePeriod."""
+
+ROOT_BACKDATE: Final = timedelta(days=1)
+"""The same for authorities.  A machine's first boot may be hours off (a hardware clock in local
+time is up to 14), and an authority that is not valid yet when the clock is corrected is useless."""
 
 SERIAL_BITS: Final = 128
 """Random bits of a serial number.  Source: istio security/pkg/pki/util genSerialNum."""
@@ -177,7 +181,7 @@ def self_signed_ca(
     key = new_key()
     name = subject_name(common_name, [organization] if organization else [])
     builder = (
-        blank_certificate(clock.now(), lifetime)
+        blank_certificate(clock.now(), lifetime, backdate=ROOT_BACKDATE)
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public)
@@ -261,14 +265,18 @@ def subject_name(common_name: str, organizations: Sequence[str]) -> x509.Name:
 
 
 def blank_certificate(
-    now: datetime, lifetime: timedelta, *, signer: x509.Certificate | None = None
+    now: datetime,
+    lifetime: timedelta,
+    *,
+    signer: x509.Certificate | None = None,
+    backdate: timedelta = BACKDATE,
 ) -> x509.CertificateBuilder:
     """Start a certificate: serial and validity; for modules of mutua.identity only.
 
     Raises:
         NotValidNow: The signer has expired or is not valid yet.
     """
-    starts, ends = now - BACKDATE, now + lifetime
+    starts, ends = now - backdate, now + lifetime
     if signer is not None:
         if not signer.not_valid_before_utc <= now < signer.not_valid_after_utc:
             raise NotValidNow(

@@ -69,7 +69,7 @@ class Mesh:
     async def serving(self, name: str) -> AsyncIterator[Path]:
         source = await self.add(name)
         socket = self.directory / name / "socket"
-        server = await serve_workload({socket: [sds_handler(source, name)]})
+        server = await serve_workload({socket: [sds_handler(source)]})
         try:
             yield socket
         finally:

@@ -129,7 +129,7 @@ async def test_a_broken_authority_leaves_the_old_certificate_in_force(
     issuer.down = {"*"}
 
     async with running(agent):
-        await asyncio.sleep(30 * HOUR)
+        await asyncio.sleep(13 * HOUR)
         during = (source.current, is_a_pair(web), agent.status()[0])
         issuer.down = set()
         await source.wait_newer(1)
@@ -138,7 +138,7 @@ async def test_a_broken_authority_leaves_the_old_certificate_in_force(
     assert during[0] is before
     assert during[1]
     assert during[2].error == "the authority is being repaired"
-    assert during[2].failures > 500
+    assert during[2].failures > 50
     assert (repaired.failures, repaired.error) == (0, "")
 
 
@@ -229,7 +229,7 @@ async def test_a_removed_workload_keeps_no_key_on_disk_and_is_not_renewed(
     agent.remove("web")
     agent.remove("web")
     async with running(agent):
-        await asyncio.sleep(48 * HOUR)
+        await asyncio.sleep(13 * HOUR)
 
     assert web.certs_dir is not None
     assert [*web.certs_dir.iterdir()] == []
@@ -263,7 +263,7 @@ async def test_nothing_about_a_key_is_ever_logged_or_shown(
     source = await agent.add(web)
     issuer.down = {"*"}
     async with running(agent):
-        await asyncio.sleep(20 * HOUR)
+        await asyncio.sleep(12.5 * HOUR)
 
     shown = caplog.text + repr(source.current) + repr(agent.status()) + repr(agent.__dict__)
     shown += "".join(repr(record.__dict__) for record in caplog.records)
