@@ -50,7 +50,9 @@ def run(spec: ContainerSpec, report: int) -> NoReturn:
     except MutuaError as error:
         _tell(report, {"error": str(error)})
     except OSError as error:
-        _tell(report, {"error": f"cannot set up the container: {error.strerror or error}"})
+        place = f"{error.filename}: " if error.filename else ""
+        sentence = f"cannot set up the container: {place}{error.strerror or error}"
+        _tell(report, {"error": sentence})
     except BaseException as error:  # noqa: BLE001 - a forked child must not return to its parent's code
         _tell(report, {"error": f"cannot set up the container: {error!r}"})
     finally:

@@ -21,7 +21,7 @@ from mutua.runtime.shim.confinement import confine
 from mutua.runtime.shim.connection import Connection
 from mutua.runtime.shim.pipe import ChildPipe, Watch
 from mutua.runtime.shim.protocol import Message
-from mutua.runtime.shim.table import Answer, Container, Table
+from mutua.runtime.shim.table import Answer, Container, Table, valid_signal
 from mutua.runtime.spec import NoSuchContainer, StartFailed
 
 NAMESPACES: Final = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
@@ -143,11 +143,10 @@ class Executions:
         Raises:
             Rejected: There is no such signal.
         """
-        if signum not in set(signal.valid_signals()) or not isinstance(signum, int):
-            raise Rejected(f"there is no signal {signum!r}")
+        number = valid_signal(signum)
         for execution in self._by_pid.values():
             if execution.identifier == identifier and execution.owner is owner:
-                os.kill(execution.pid, signum)
+                os.kill(execution.pid, number)
 
     def abandon(self, owner: Connection) -> None:
         """Kill the programs of a connection that has gone."""

@@ -171,10 +171,9 @@ class Table:
         one = self._containers.get(str(identifier))
         if one is None:
             raise NoSuchContainer(f"there is no container {identifier!r}")
-        if signum not in set(signal.valid_signals()):
-            raise Rejected(f"there is no signal {signum!r}")
-        if one.init in self._by_init and isinstance(signum, int):
-            os.kill(one.init, signum)
+        number = valid_signal(signum)
+        if one.init in self._by_init:
+            os.kill(one.init, number)
 
     def remove(self, identifier: object) -> None:
         """Forget a container, after killing it if need be; unknown ones are forgotten already."""
@@ -192,3 +191,14 @@ class Table:
         for pid in self._by_init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
+
+
+def valid_signal(signum: object) -> int:
+    """Return a signal number that a peer sent.
+
+    Raises:
+        Rejected: There is no such signal.
+    """
+    if not isinstance(signum, int) or signum not in signal.valid_signals():
+        raise Rejected(f"there is no signal {signum!r}")
+    return signum
