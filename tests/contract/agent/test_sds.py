@@ -67,10 +67,14 @@ async def test_a_secret_service_serves_nothing_else(mesh: Any) -> None:
 
 
 async def test_a_workload_gets_its_own_key_only(mesh: Any) -> None:
-    async with mesh.serving("web") as web, mesh.serving("job") as job:
-        async with channel_to(web) as first, channel_to(job) as second:
-            _, of_web = await delta(first, "default")
-            _, of_job = await delta(second, "default")
+    async with (
+        mesh.serving("web") as web,
+        mesh.serving("job") as job,
+        channel_to(web) as first,
+        channel_to(job) as second,
+    ):
+        _, of_web = await delta(first, "default")
+        _, of_job = await delta(second, "default")
 
     keys = {one.resources[0].resource.value for one in (of_web, of_job)}
     assert len(keys) == 2
