@@ -24,6 +24,9 @@ from mutua.foundation.layout import Layout
 
 LOOPBACK: Final = "127.0.0.1"
 
+PACKAGE: Final = Path(__file__).parents[2]
+"""The folder from which `mutua` is imported."""
+
 LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 
 
@@ -89,6 +92,7 @@ def _settings(
     return DaemonSettings(
         layout=layout,
         python=sys.executable,
+        visible=tuple(dict.fromkeys((sys.prefix, sys.base_prefix, str(PACKAGE)))),
         path=os.pathsep.join(dict.fromkeys(filter(None, search))),
         envoy=str(envoy.absolute()) if envoy else "",
         trust_domain=trust_domain,

@@ -20,6 +20,8 @@ class DaemonSettings:
         layout: The mesh's directories.
         python: The interpreter that runs the shim and the image catalogue's programs.
         path: PATH of containers that set none: where their programs are looked up.
+        visible: Where the interpreter and mutua itself are installed: containers need them, even
+            below /tmp.
         envoy: Path of the Envoy to run, "" for the one that was installed with mutua.
         trust_domain: The first part of every identity; Istio's default is cluster.local.
         log_level: Of the daemon's log: DEBUG, INFO, WARNING or ERROR.
@@ -28,6 +30,7 @@ class DaemonSettings:
     layout: Layout
     python: str
     path: str
+    visible: tuple[str, ...] = ()
     envoy: str = ""
     trust_domain: str = "cluster.local"
     log_level: str = "INFO"
@@ -46,6 +49,7 @@ def from_json(text: str) -> DaemonSettings:
     try:
         raw = json.loads(text)
         layout = raw.pop("layout")
+        raw["visible"] = tuple(raw.get("visible", ()))
         return DaemonSettings(
             layout=Layout(layout["name"], Path(layout["state"]), Path(layout["run"])), **raw
         )

@@ -1,0 +1,83 @@
+"""The node's ports, filled in by the runtime and the API server's token issuer."""
+
+import socket
+from datetime import timedelta
+
+from typing_extensions import override
+
+from mutua.api.object import PODS, SERVICE_ACCOUNTS
+from mutua.cluster.apiserver.tokens import Account
+from mutua.cluster.apiserver.tokens import TokenIssuer as Signer
+from mutua.cluster.node.ports import Prober, Target, TokenIssuer
+from mutua.foundation.errors import MutuaError
+from mutua.runtime.network.node import NodeNetwork
+from mutua.runtime.network.probe import (
+    HttpTarget,
+    ProbeResult,
+    http_probe,
+    node_socket,
+    pod_socket,
+    tcp_probe,
+)
+from mutua.store.port import ObjectStore
+
+
+class NetworkProber(Prober):
+    """Probes from the node, or from inside the pod where a sidecar would be in the way."""
+
+    def __init__(self, network: NodeNetwork) -> None:
+        self._network = network
+
+    @override
+    async def http(self, target: Target) -> str:
+        wanted = HttpTarget(
+            address=target.host,
+            port=target.port,
+            path=target.path,
+            scheme="https" if target.tls else "http",
+            headers=dict(target.headers),
+        )
+        try:
+            result = await http_probe(await self._socket(target), wanted, target.timeout)
+        except (MutuaError, OSError) as error:
+            result = ProbeResult(success=False, message=str(error))
+        return result.message if not result.success else ""
+
+    @override
+    async def tcp(self, target: Target) -> str:
+        try:
+            sock = await self._socket(target)
+            result = await tcp_probe(sock, target.host, target.port, target.timeout)
+        except (MutuaError, OSError) as error:
+            result = ProbeResult(success=False, message=str(error))
+        return result.message if not result.success else ""
+
+    async def _socket(self, target: Target) -> socket.socket:
+        return await pod_socket(self._network, target.uid) if target.inside else node_socket()
+
+
+class PodTokens(TokenIssuer):
+    """Signs the tokens that pods find in their projected volumes, bound to account and pod."""
+
+    def __init__(self, store: ObjectStore, signer: Signer) -> None:
+        self._store = store
+        self._signer = signer
+
+    @override
+    async def issue(
+        self, namespace: str, service_account: str, pod: str, audience: str, expiry: int
+    ) -> str:
+        account = await self._store.get(SERVICE_ACCOUNTS, namespace, service_account)
+        bound = await self._store.get(PODS, namespace, pod)
+        token = self._signer.issue(
+            Account(
+                namespace=namespace,
+                name=service_account,
+                uid=account["metadata"]["uid"],
+                pod=pod,
+                pod_uid=bound["metadata"]["uid"],
+            ),
+            audiences=(audience,) if audience else (),
+            lifetime=timedelta(seconds=expiry),
+        )
+        return token.text

@@ -1,0 +1,236 @@
+"""How the parts of one machine's mesh are put together, and in which order they start.
+
+    store ─► registry (admission: Service addresses, injection) ─► everybody else
+    authority ─► agent ─┐
+    control plane ──────┴─► sidecars ─► node ◄── shim, network
+    controllers, DNS, root certificates: over the registry
+
+The API server is last: when `mutua up` returns, everything behind it works.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mutua.agent.agent import Agent
+from mutua.agent.issuer import LocalIssuer
+from mutua.api.kinds import KINDS
+from mutua.api.object import ENDPOINT_SLICES, NAMESPACES, SERVICES
+from mutua.cluster.adapters import NetworkProber, PodTokens
+from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
+from mutua.cluster.apiserver.credentials import (
+    ApiCredentials,
+    prepare_credentials,
+    write_kubeconfig,
+)
+from mutua.cluster.apiserver.http import tls_context
+from mutua.cluster.apiserver.registry import Registry
+from mutua.cluster.apiserver.server import ApiServer
+from mutua.cluster.apiserver.streaming import ContainerStreams
+from mutua.cluster.apiserver.tokens import TokenIssuer
+from mutua.cluster.controllers.cluster import Controllers
+from mutua.cluster.controllers.service_ip import ServiceAddresses
+from mutua.cluster.dns import DnsServer
+from mutua.cluster.dns_records import Records
+from mutua.cluster.dns_wire import Answer
+from mutua.cluster.node.context import NodeContext
+from mutua.cluster.node.node import Node
+from mutua.cluster.node.ports import PodRuntime
+from mutua.cluster.node.settings import NodeSettings
+from mutua.cluster.settings import DaemonSettings
+from mutua.cluster.sidecar import MeshSidecars
+from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.injection import SidecarInjector
+from mutua.controlplane.proxy_container import InjectionSettings
+from mutua.controlplane.root_cert import RootCertificatePublisher
+from mutua.foundation.clock import SystemClock
+from mutua.foundation.layout import Layout
+from mutua.identity.authority import Authority
+from mutua.lifecycle.supervisor import Ready, Service
+from mutua.model.settings import MeshSettings
+from mutua.runtime.envoy import find_envoy
+from mutua.runtime.network.node import NodeNetwork
+from mutua.runtime.shim.client import ShimClient
+from mutua.store.port import AlreadyExists, ObjectStore
+from mutua.store.sqlite import SqliteStore
+
+FIRST_NAMESPACES: Final = (
+    "default",
+    "istio-system",
+    "kube-node-lease",
+    "kube-public",
+    "kube-system",
+)
+"""What is there before anybody creates anything: Kubernetes' own, and Istio's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the daemon brought along or opened before it put the parts together."""
+
+    listener: socket.socket
+    store: SqliteStore
+    shim: ShimClient
+    network: NodeNetwork
+
+
+class Mesh:
+    """One machine's mesh.  `services` is what the supervisor runs."""
+
+    def __init__(self, settings: DaemonSettings, outside: Outside) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Raises:
+            Rejected: A key file cannot be used; it is left as it is.
+            EnvoyMissing: There is no Envoy to run.
+        """
+        self._outside = outside
+        self._settings = settings
+        layout, domain = settings.layout, settings.trust_domain
+        clock, rng = SystemClock(), random.SystemRandom()
+        self.credentials = prepare_credentials(layout.pki, clock)
+        authority = Authority.load_or_create(layout.pki / "ca", domain, clock)
+        injector = SidecarInjector(outside.store, InjectionSettings(trust_domain=domain))
+        addresses = ServiceAddresses(outside.store)
+        hooks = (addresses.admit, injector)
+        self.registry = Registry(outside.store, admission=hooks, clock=clock)
+        self._signer = TokenIssuer(self.credentials.token_key, clock)
+        namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
+        self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
+        self._agent = Agent(LocalIssuer(authority), clock, rng.random)
+        self._control_plane = ControlPlane(
+            self.registry, clock=clock, settings=MeshSettings(trust_domain=domain)
+        )
+        self._root_certificates = RootCertificatePublisher(
+            self.registry, lambda: authority.roots_pem
+        )
+        envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
+        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, domain)
+        prober = NetworkProber(outside.network)
+        self._node = Node(
+            NodeContext(
+                settings=node_settings(settings, envoy),
+                runtime=PodRuntime(outside.shim, outside.network, prober),
+                view=self._controllers.view,
+                events=self._controllers.events,
+                clock=clock,
+                sidecars=self._sidecars,
+                tokens=PodTokens(self.registry, self._signer),
+            )
+        )
+        self._names = _Names(self._controllers)
+        self._clock = clock
+
+    def services(self, report: Callable[[str], None]) -> Mapping[str, Service]:
+        """Return the services in start order.
+
+        Args:
+            report: Told, in a person's words, what starts.
+        """
+
+        def announced(what: str, service: Service) -> Service:
+            async def serve(ready: Ready) -> None:
+                report(what)
+                await service(ready)
+
+            return serve
+
+        return {
+            "controllers": announced("starting the controllers", self._run_controllers),
+            "control plane": announced("starting the control plane", self._control_plane.run),
+            "agent": self._agent.run,
+            "root certificates": self._root_certificates.run,
+            "dns": self._serve_names,
+            "node": announced("starting the node", self._run_node),
+            "api": announced("opening the API", self._serve_api),
+        }
+
+    async def _run_controllers(self, ready: Ready) -> None:
+        await create_namespaces(self.registry)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._controllers.run(), name="controllers")
+            await self._controllers.view.wait_synced()
+            ready()
+
+    async def _serve_names(self, ready: Ready) -> None:
+        self._names.follow()
+        await DnsServer(self._names.lookup).serve(ready)
+
+    async def _run_node(self, ready: Ready) -> None:
+        try:
+            await self._node.run(ready)
+        finally:
+            await self._sidecars.stop()
+
+    async def _serve_api(self, ready: Ready) -> None:
+        listener, layout = self._outside.listener, self._settings.layout
+        authenticators = (CertificateAuthenticator(), TokenAuthenticator(self._signer))
+        server = ApiServer(
+            self.registry,
+            authenticator=FirstOf(authenticators),
+            streaming=ContainerStreams(self.registry, self._outside.shim, layout),
+            tokens=self._signer,
+            clock=self._clock,
+        )
+        _announce(layout, listener, self.credentials)
+        tls = tls_context(self.credentials.server_file, self.credentials.authority_pem)
+        await server.serve(listener, tls=tls, ready=ready)
+
+
+class _Names:
+    """DNS names, rebuilt at the next question after a Service or its endpoints changed."""
+
+    def __init__(self, controllers: Controllers) -> None:
+        self._view = controllers.view
+        self._records: Records | None = None
+
+    def follow(self) -> None:
+        for resource in (SERVICES, ENDPOINT_SLICES):
+            self._view[resource].subscribe(lambda _change: self._forget())
+
+    def _forget(self) -> None:
+        self._records = None
+
+    def lookup(self, name: str) -> Answer | None:
+        if self._records is None:
+            view = self._view
+            self._records = Records(view[SERVICES].list(), view[ENDPOINT_SLICES].list())
+        return self._records.lookup(name)
+
+
+async def create_namespaces(store: ObjectStore) -> None:
+    """Create the namespaces that a cluster has from the start."""
+    for name in FIRST_NAMESPACES:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        try:
+            await store.create(NAMESPACES, namespace)
+        except AlreadyExists:
+            continue
+
+
+def node_settings(settings: DaemonSettings, envoy: Path) -> NodeSettings:
+    """Return what the node is told.
+
+    Every mesh of this user is hidden from containers, not only this one: with a single uid,
+    nothing but visibility separates them.
+    """
+    layout = settings.layout
+    hide = [str(layout.run.parent)]
+    if layout.state.parent.name == "mutua":
+        hide.append(str(layout.state.parent))
+    return NodeSettings(
+        layout=layout,
+        python=settings.python,
+        path=settings.path,
+        hide=tuple(hide),
+        visible=(*settings.visible, str(envoy)),
+    )
+
+
+def _announce(layout: Layout, listener: socket.socket, credentials: ApiCredentials) -> None:
+    port = listener.getsockname()[1]
+    write_kubeconfig(layout.kubeconfig, name=layout.name, port=port, credentials=credentials)

@@ -1,0 +1,86 @@
+"""The daemon's life: enter the mesh's namespaces, run the mesh, leave the pods alone.
+
+SIGTERM and SIGINT end the daemon, not the pods: they belong to the shim, keep running, and are
+adopted by the next daemon.  `mutua down` ends both.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+
+from mutua.cluster.progress import Progress
+from mutua.cluster.settings import DaemonSettings
+from mutua.foundation.errors import MutuaError
+from mutua.lifecycle.supervisor import supervise
+from mutua.runtime.enter import enter_shim, shim_alive, start_shim
+from mutua.telemetry.log import configure
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: DaemonSettings, listener: socket.socket, progress: Progress) -> int:
+    """Serve the mesh until told to stop; return the exit status.
+
+    Args:
+        settings: What `mutua up` decided.
+        listener: The API's, already listening in the caller's network.
+        progress: Told every step, readiness, and why there is none.
+    """
+    configure(settings.log_level)
+    try:
+        if not shim_alive(settings.layout):
+            progress.step("creating namespaces")
+            start_shim(settings.layout, python=settings.python)
+        # Before anything that might start a thread: setns(2) refuses threads.
+        enter_shim(settings.layout)
+        asyncio.run(_serve(settings, listener, progress))
+    except Exception as error:
+        first = _first(error)
+        is_expected = isinstance(first, MutuaError)
+        log.exception("the mesh ended: %s", first, exc_info=None if is_expected else error)
+        progress.failed(first)
+        return 1 if is_expected else 70
+    return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _serve(settings: DaemonSettings, listener: socket.socket, progress: Progress) -> None:
+    # These imports are most of the start-up time, and some start threads: only now.
+    from mutua.cluster.composition import Mesh, Outside
+    from mutua.foundation.clock import SystemClock
+    from mutua.runtime.network.node import NodeNetwork
+    from mutua.runtime.shim.client import ShimClient
+    from mutua.store.sqlite import SqliteStore
+
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    layout = settings.layout
+    store = SqliteStore(layout.database, SystemClock())
+    shim = await ShimClient.connect(layout.shim_socket)
+    network = NodeNetwork(layout.netns)
+    try:
+        await network.start()
+        mesh = Mesh(settings, Outside(listener, store, shim, network))
+        services = dict(mesh.services(progress.step))
+
+        async def announce(ready: object) -> None:
+            host, port = listener.getsockname()
+            log.info("mesh is up", extra={"mesh": layout.name, "port": port})
+            progress.ready(server=f"https://{host}:{port}")
+            assert callable(ready)  # noqa: S101
+            ready()
+            await asyncio.Event().wait()
+
+        services["announcement"] = announce
+        await supervise(services, stop=stop)
+    finally:
+        await network.stop()
+        await shim.close()
+        store.close()
