@@ -1,5 +1,7 @@
 """Probes over the real network: from the node, or from inside a meshed pod past its sidecar."""
 
+import socket
+
 from typing_extensions import override
 
 from mutua.cluster.node.ports import Prober, Target
@@ -21,7 +23,6 @@ class NetworkProber(Prober):
 
     @override
     async def http(self, target: Target) -> str:
-        sock = await pod_socket(self._network, target.uid) if target.inside else node_socket()
         request = HttpTarget(
             address=target.host,
             port=target.port,
@@ -29,11 +30,20 @@ class NetworkProber(Prober):
             scheme="https" if target.tls else "http",
             headers=dict(target.headers),
         )
-        result = await http_probe(sock, request, target.timeout)
+        try:
+            result = await http_probe(await self._socket(target), request, target.timeout)
+        except OSError as error:
+            return str(error)
         return "" if result.success else result.message or "failed"
 
     @override
     async def tcp(self, target: Target) -> str:
-        sock = await pod_socket(self._network, target.uid) if target.inside else node_socket()
-        result = await tcp_probe(sock, target.host, target.port, target.timeout)
+        try:
+            sock = await self._socket(target)
+            result = await tcp_probe(sock, target.host, target.port, target.timeout)
+        except OSError as error:
+            return str(error)
         return "" if result.success else result.message or "failed"
+
+    async def _socket(self, target: Target) -> socket.socket:
+        return await pod_socket(self._network, target.uid) if target.inside else node_socket()
