@@ -122,6 +122,27 @@ async def test_udp_reaches_a_service_and_is_refused_without_backends(lab: Any) -
                     await loop.sock_recv(client, 64)
 
 
+async def test_udp_leaves_a_backend_that_is_gone(lab: Any) -> None:
+    loop = asyncio.get_running_loop()
+    service = ServiceAddress(VIP, 53, "udp")
+    async with lab, asyncio.timeout(10):
+        _, one, two = await lab.pods("client", "one", "two")
+        listeners = [await lab.network.socket(pod, "udp") for pod in ("one", "two")]
+        client = await lab.network.socket("client", "udp")
+        with client, listeners[0], listeners[1]:
+            for listener, address in zip(listeners, (one, two), strict=True):
+                listener.bind((address, 53))
+            await loop.sock_connect(client, (VIP, 53))
+            await lab.network.services({service: (Backend(one, 53),)})
+            await loop.sock_sendall(client, b"first")
+            assert await loop.sock_recv(listeners[0], 64) == b"first"
+
+            await lab.network.services({service: (Backend(two, 53),)})
+            await loop.sock_sendall(client, b"second")
+
+            assert await loop.sock_recv(listeners[1], 64) == b"second"
+
+
 async def test_established_connections_outlive_every_change(lab: Any) -> None:
     async with lab:
         _, one, two = await lab.pods("client", "one", "two")

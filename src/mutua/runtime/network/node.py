@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mutua.foundation.errors import Rejected
-from mutua.runtime.network import links, namespace, netfilter, service_table
+from mutua.runtime.network import conntrack, links, namespace, netfilter, service_table
 from mutua.runtime.network.capture import capture_messages
+from mutua.runtime.network.conntrack import Conversation
 from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress
+from mutua.runtime.network.service_table import Services
 
 if TYPE_CHECKING:
     from pyroute2.iproute.linux import IPRoute
@@ -82,7 +84,8 @@ class NodeNetwork:
     async def services(self, table: Mapping[ServiceAddress, tuple[Backend, ...]]) -> None:
         """Replace what every Service address leads to, in one transaction.
 
-        Established connections go on as they are.  No backends: new connections are refused.
+        Established connections go on as they are; UDP, which has none, leaves a lost backend.  No
+        backends: new connections are refused.
         """
         await self._do(partial(self._services, dict(table)))
 
@@ -146,3 +149,10 @@ class NodeNetwork:
         first = service_table.foundation(self._node_address) if before is None else []
         netfilter.commit_in_groups(first, service_table.change(before or {}, table))
         self._in_force = table
+        if before is None or service_table.loses_udp_backends(before, table):
+            conntrack.forget(partial(_is_stale, table))
+
+
+def _is_stale(table: Services, known: Conversation) -> bool:
+    backends = table.get(known.asked)
+    return backends is not None and known.answered_by not in backends

@@ -78,6 +78,14 @@ def change(before: Services, after: Services) -> Iterator[list[Message]]:
             yield [nft.delete_chain(TABLE, _chain_name(address))]
 
 
+def loses_udp_backends(before: Services, after: Services) -> bool:
+    """Tell whether some UDP Service of `after` has fewer backends than it had."""
+    return any(
+        address.protocol == "udp" and not set(before.get(address, ())) <= set(backends)
+        for address, backends in after.items()
+    )
+
+
 def _jumps(services: Services) -> dict[bytes, bytes]:
     keys = ((_key(address), _chain_name(address)) for address, pods in services.items() if pods)
     return {key: nft.jump_mapping(key, chain) for key, chain in keys}
