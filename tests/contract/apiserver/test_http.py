@@ -224,14 +224,18 @@ async def test_nothing_may_be_sent_before_the_upgrade_is_granted(serve: Serve) -
         assert (await peer.response())[0] == 400
 
 
+async def _one_request(server: Any) -> None:
+    async with server.connect() as peer:
+        await peer.send(GET)
+        await peer.response()
+
+
 async def test_connections_beyond_the_limit_are_dropped(serve: Serve) -> None:
     async with serve(echo, Limits(connections=1)) as server, server.connect() as first:
         await first.send(GET)
         await first.response()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            async with server.connect() as second:
-                await second.send(GET)
-                await second.response()
+            await _one_request(server)
         await first.send(GET)
 
         assert (await first.response())[0] == 200

@@ -1,5 +1,6 @@
 """Every adapter of the ObjectStore port, behind one fixture."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,16 +8,21 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
+from mutua.api.object import NAMESPACES
+from mutua.cluster.apiserver.registry import Registry
 from mutua.foundation.clock import Clock
 from mutua.store.memory import MemoryStore
+from mutua.store.port import ObjectStore
 from mutua.store.sqlite import SqliteStore
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class SteppingClock(Clock):
     """Advances a second with every look."""
 
     def __init__(self) -> None:
-        self.instant = datetime(2030, 1, 1, tzinfo=UTC)
+        self.instant = START
 
     @override
     def now(self) -> datetime:
@@ -27,16 +33,24 @@ class SteppingClock(Clock):
 MakeStore = Callable[[], MemoryStore]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryStore]:
+@pytest.fixture(params=["memory", "sqlite", "registry"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
+    """A store at version 2: it holds the namespaces `shop` and `other`, and nothing else."""
     clock = SteppingClock()
-    store = (
-        MemoryStore(clock, capacity=16)
-        if request.param == "memory"
-        else SqliteStore(tmp_path / "mesh.db", clock, capacity=16)
+    adapter = (
+        SqliteStore(tmp_path / "mesh.db", clock, capacity=16)
+        if request.param == "sqlite"
+        else MemoryStore(clock, capacity=16)
     )
-    yield store
-    store.close()
+    asyncio.run(_make_namespaces(adapter))
+    clock.instant = START
+    yield Registry(adapter, clock=clock) if request.param == "registry" else adapter
+    adapter.close()
+
+
+async def _make_namespaces(store: ObjectStore) -> None:
+    for name in ("shop", "other"):
+        await store.create(NAMESPACES, {"metadata": {"name": name}})
 
 
 @pytest.fixture

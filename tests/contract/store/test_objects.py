@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mutua.api.object import CONFIG_MAPS, DEPLOYMENTS, PODS, Object
+from mutua.api.object import CONFIG_MAPS, PEER_AUTHENTICATIONS, PODS, Object
 from mutua.foundation.errors import Conflict
 from mutua.store.port import AlreadyExists, NotFound, ObjectStore, Stale
 
@@ -18,12 +18,26 @@ def config(name: str, namespace: str = "shop", **data: str) -> Object:
     }
 
 
-def deployment(replicas: int, **metadata: Any) -> Object:
+def policy(mode: str, **metadata: Any) -> Object:
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
         "metadata": {"name": "web", "namespace": "shop"} | metadata,
-        "spec": {"replicas": replicas},
+        "spec": {"mtls": {"mode": mode}},
+    }
+
+
+def conditions(status: str) -> Object:
+    return {"conditions": [{"type": "InForce", "status": status}]}
+
+
+def pod(**metadata: Any) -> Object:
+    """A pod that a node runs: only such a pod has a grace period."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop"} | metadata,
+        "spec": {"nodeName": "n", "containers": [{"name": "app", "image": "x"}]},
     }
 
 
@@ -59,13 +73,13 @@ async def test_an_address_holds_one_object(store: ObjectStore) -> None:
 
 
 async def test_what_is_missing_is_named_as_kubectl_does(store: ObjectStore) -> None:
-    with pytest.raises(NotFound, match=r'deployments\.apps "web" not found'):
-        await store.get(DEPLOYMENTS, "shop", "web")
+    with pytest.raises(NotFound, match=r'peerauthentications\.security\.istio\.io "web" not found'):
+        await store.get(PEER_AUTHENTICATIONS, "shop", "web")
 
 
 async def test_versions_grow_over_all_kinds(store: ObjectStore) -> None:
     first = await store.create(CONFIG_MAPS, config("a"))
-    second = await store.create(DEPLOYMENTS, deployment(1))
+    second = await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
     third = await store.update(CONFIG_MAPS, config("a", colour="blue"))
 
     assert version(first) < version(second) < version(third)
@@ -85,61 +99,65 @@ async def test_a_list_is_ordered_and_says_from_where_to_watch(store: ObjectStore
 
 
 async def test_only_a_change_of_the_specification_makes_a_generation(store: ObjectStore) -> None:
-    await store.create(DEPLOYMENTS, deployment(1))
+    await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
 
-    labelled = await store.update(DEPLOYMENTS, deployment(1, labels={"a": "b"}))
-    scaled = await store.update(DEPLOYMENTS, deployment(2, labels={"a": "b"}))
+    labelled = await store.update(PEER_AUTHENTICATIONS, policy("STRICT", labels={"a": "b"}))
+    scaled = await store.update(PEER_AUTHENTICATIONS, policy("DISABLE", labels={"a": "b"}))
 
     assert labelled["metadata"]["generation"] == 1
     assert scaled["metadata"]["generation"] == 2
 
 
 async def test_update_and_update_status_keep_to_their_halves(store: ObjectStore) -> None:
-    await store.create(DEPLOYMENTS, deployment(1))
+    await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
 
-    await store.update_status(DEPLOYMENTS, deployment(9) | {"status": {"replicas": 1}})
-    updated = await store.update(DEPLOYMENTS, deployment(2) | {"status": {"replicas": 99}})
+    await store.update_status(
+        PEER_AUTHENTICATIONS, policy("PERMISSIVE") | {"status": conditions("True")}
+    )
+    updated = await store.update(
+        PEER_AUTHENTICATIONS, policy("DISABLE") | {"status": conditions("False")}
+    )
 
-    assert updated["spec"] == {"replicas": 2}
-    assert updated["status"] == {"replicas": 1}
+    assert updated["spec"] == {"mtls": {"mode": "DISABLE"}}
+    assert updated["status"] == conditions("True")
     assert updated["metadata"]["generation"] == 2
 
 
 async def test_a_write_based_on_an_old_version_is_refused(store: ObjectStore) -> None:
-    old = await store.create(DEPLOYMENTS, deployment(1))
-    await store.update(DEPLOYMENTS, deployment(2))
+    old = await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
+    await store.update(PEER_AUTHENTICATIONS, policy("DISABLE"))
 
     with pytest.raises(Stale, match="the object has been modified"):
-        await store.update(DEPLOYMENTS, old | {"spec": {"replicas": 3}})
+        await store.update(PEER_AUTHENTICATIONS, old | {"spec": {"mtls": {"mode": "PERMISSIVE"}}})
     with pytest.raises(Conflict):
-        await store.update_status(DEPLOYMENTS, old | {"status": {}})
+        await store.update_status(PEER_AUTHENTICATIONS, old | {"status": {}})
 
 
 async def test_a_write_to_another_incarnation_is_refused(store: ObjectStore) -> None:
-    old = await store.create(DEPLOYMENTS, deployment(1))
-    await store.delete(DEPLOYMENTS, "shop", "web")
-    await store.create(DEPLOYMENTS, deployment(1))
+    old = await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
+    await store.delete(PEER_AUTHENTICATIONS, "shop", "web")
+    await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
 
     with pytest.raises(Stale, match="UID in precondition"):
-        await store.update(DEPLOYMENTS, deployment(2, uid=old["metadata"]["uid"]))
+        await store.update(PEER_AUTHENTICATIONS, policy("DISABLE", uid=old["metadata"]["uid"]))
     with pytest.raises(Stale):
-        await store.delete(DEPLOYMENTS, "shop", "web", uid=old["metadata"]["uid"])
+        await store.delete(PEER_AUTHENTICATIONS, "shop", "web", uid=old["metadata"]["uid"])
 
 
 async def test_a_write_that_changes_nothing_writes_nothing(store: ObjectStore) -> None:
-    made = await store.create(DEPLOYMENTS, deployment(1))
+    made = await store.create(PEER_AUTHENTICATIONS, policy("STRICT"))
 
-    again = await store.update(DEPLOYMENTS, deployment(1))
-    status = await store.update_status(DEPLOYMENTS, deployment(1))
+    again = await store.update(PEER_AUTHENTICATIONS, policy("STRICT"))
+    status = await store.update_status(PEER_AUTHENTICATIONS, policy("STRICT"))
 
     assert again == status == made
-    assert (await store.list(DEPLOYMENTS)).resource_version == version(made)
+    assert (await store.list(PEER_AUTHENTICATIONS)).resource_version == version(made)
 
 
 async def test_updating_what_is_missing_is_refused(store: ObjectStore) -> None:
     for write in (store.update, store.update_status):
         with pytest.raises(NotFound):
-            await write(DEPLOYMENTS, deployment(1))
+            await write(PEER_AUTHENTICATIONS, policy("STRICT"))
 
 
 async def test_what_is_returned_belongs_to_the_caller(store: ObjectStore) -> None:
@@ -169,21 +187,20 @@ async def test_delete_removes_at_once_when_nothing_asks_to_wait(store: ObjectSto
 
 
 async def test_finalizers_hold_an_object_until_they_are_emptied(store: ObjectStore) -> None:
-    await store.create(DEPLOYMENTS, deployment(1, finalizers=["mutua/x"]))
+    await store.create(PEER_AUTHENTICATIONS, policy("STRICT", finalizers=["mutua/x"]))
 
-    ending = await store.delete(DEPLOYMENTS, "shop", "web")
-    again = await store.delete(DEPLOYMENTS, "shop", "web")
+    ending = await store.delete(PEER_AUTHENTICATIONS, "shop", "web")
+    again = await store.delete(PEER_AUTHENTICATIONS, "shop", "web")
 
     assert ending["metadata"]["deletionTimestamp"] == "2030-01-01T00:00:02Z"
     assert again == ending
-    await store.update(DEPLOYMENTS, deployment(1, finalizers=[]))
+    await store.update(PEER_AUTHENTICATIONS, policy("STRICT", finalizers=[]))
     with pytest.raises(NotFound):
-        await store.get(DEPLOYMENTS, "shop", "web")
+        await store.get(PEER_AUTHENTICATIONS, "shop", "web")
 
 
 async def test_grace_holds_an_object_until_it_is_deleted_again(store: ObjectStore) -> None:
-    pod = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {}}
-    await store.create(PODS, pod)
+    await store.create(PODS, pod())
 
     ending = await store.delete(PODS, "shop", "p", grace=30)
     shortened = await store.delete(PODS, "shop", "p", grace=5)
@@ -193,30 +210,29 @@ async def test_grace_holds_an_object_until_it_is_deleted_again(store: ObjectStor
     assert ending["metadata"]["deletionGracePeriodSeconds"] == 30
     assert shortened["metadata"]["deletionGracePeriodSeconds"] == 5
     assert longer == shortened
-    await store.update(PODS, pod | {"spec": {"x": 1}})  # does not end it
+    await store.update(PODS, pod(labels={"a": "b"}))  # does not end it
     await store.delete(PODS, "shop", "p", grace=0)
     with pytest.raises(NotFound):
         await store.get(PODS, "shop", "p")
 
 
 async def test_grace_ends_but_finalizers_still_hold(store: ObjectStore) -> None:
-    pod = {"metadata": {"name": "p", "namespace": "shop", "finalizers": ["mutua/x"]}}
-    await store.create(PODS, pod)
+    await store.create(PODS, pod(finalizers=["mutua/x"]))
     await store.delete(PODS, "shop", "p", grace=30)
 
     ended = await store.delete(PODS, "shop", "p", grace=0)
 
     assert ended["metadata"]["deletionGracePeriodSeconds"] == 0
-    await store.update(PODS, {"metadata": {"name": "p", "namespace": "shop"}})
+    await store.update(PODS, pod())
     with pytest.raises(NotFound):
         await store.get(PODS, "shop", "p")
 
 
 async def test_an_update_cannot_take_back_a_deletion(store: ObjectStore) -> None:
-    await store.create(DEPLOYMENTS, deployment(1, finalizers=["mutua/x"]))
-    ending = await store.delete(DEPLOYMENTS, "shop", "web")
+    await store.create(PEER_AUTHENTICATIONS, policy("STRICT", finalizers=["mutua/x"]))
+    ending = await store.delete(PEER_AUTHENTICATIONS, "shop", "web")
 
-    updated = await store.update(DEPLOYMENTS, deployment(2, finalizers=["mutua/x"]))
+    updated = await store.update(PEER_AUTHENTICATIONS, policy("DISABLE", finalizers=["mutua/x"]))
 
     key = "deletionTimestamp"
     assert updated["metadata"][key] == ending["metadata"][key]

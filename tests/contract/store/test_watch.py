@@ -38,8 +38,8 @@ async def test_changes_after_a_position_are_replayed_in_order(store: ObjectStore
 
     events = await take(store.watch(CONFIG_MAPS, since=start), 3)
 
-    assert summary(events) == [("ADDED", "b", 3), ("MODIFIED", "b", 4), ("DELETED", "a", 5)]
-    assert [e.object["metadata"]["resourceVersion"] for e in events] == ["3", "4", "5"]
+    assert summary(events) == [("ADDED", "b", 5), ("MODIFIED", "b", 6), ("DELETED", "a", 7)]
+    assert [e.object["metadata"]["resourceVersion"] for e in events] == ["5", "6", "7"]
 
 
 async def test_a_waiting_watcher_is_told_of_the_next_change(store: ObjectStore) -> None:
@@ -50,7 +50,7 @@ async def test_a_waiting_watcher_is_told_of_the_next_change(store: ObjectStore) 
         await asyncio.sleep(0)
         await store.update(CONFIG_MAPS, config("a", colour="red"))
 
-    assert summary(waiting.result()) == [("ADDED", "a", 1), ("MODIFIED", "a", 2)]
+    assert summary(waiting.result()) == [("ADDED", "a", 3), ("MODIFIED", "a", 4)]
 
 
 async def test_an_event_carries_the_object_before_the_change(store: ObjectStore) -> None:
@@ -73,7 +73,7 @@ async def test_a_watch_of_a_namespace_sees_only_that_namespace(store: ObjectStor
 
     events = await take(store.watch(CONFIG_MAPS, since=0, namespace="shop"), 1)
 
-    assert summary(events) == [("ADDED", "b", 2)]
+    assert summary(events) == [("ADDED", "b", 4)]
 
 
 async def test_a_write_that_changes_nothing_is_no_event(store: ObjectStore) -> None:
@@ -83,7 +83,7 @@ async def test_a_write_that_changes_nothing_is_no_event(store: ObjectStore) -> N
 
     events = await take(store.watch(CONFIG_MAPS, since=0), 2)
 
-    assert summary(events) == [("ADDED", "a", 1), ("ADDED", "b", 2)]
+    assert summary(events) == [("ADDED", "a", 3), ("ADDED", "b", 4)]
 
 
 async def test_a_position_before_the_kept_history_is_expired(store: ObjectStore) -> None:
@@ -91,8 +91,8 @@ async def test_a_position_before_the_kept_history_is_expired(store: ObjectStore)
         await store.create(CONFIG_MAPS, config(f"c{round_}"))
 
     with pytest.raises(Expired):
-        await take(store.watch(CONFIG_MAPS, since=1), 1)
-    assert len(await take(store.watch(CONFIG_MAPS, since=30), 10)) == 10
+        await take(store.watch(CONFIG_MAPS, since=3), 1)
+    assert len(await take(store.watch(CONFIG_MAPS, since=32), 10)) == 10
 
 
 async def test_a_chatty_kind_does_not_expire_a_quiet_one(store: ObjectStore) -> None:
@@ -100,7 +100,7 @@ async def test_a_chatty_kind_does_not_expire_a_quiet_one(store: ObjectStore) -> 
     for round_ in range(40):
         await store.create(CONFIG_MAPS, config(f"c{round_}"))
 
-    assert summary(await take(store.watch(SECRETS, since=0), 1)) == [("ADDED", "s", 1)]
+    assert summary(await take(store.watch(SECRETS, since=0), 1)) == [("ADDED", "s", 3)]
 
 
 async def test_a_watcher_that_falls_behind_is_expired(store: ObjectStore) -> None:
@@ -127,5 +127,5 @@ async def test_silence_is_answered_with_a_bookmark_of_the_newest_position(
 
     events = await take(store.watch(CONFIG_MAPS, since=0, bookmarks=0.01), 2)
 
-    assert summary(events) == [("ADDED", "a", 1), ("BOOKMARK", "", 2)]
+    assert summary(events) == [("ADDED", "a", 3), ("BOOKMARK", "", 4)]
     assert events[1].type is EventType.BOOKMARK
