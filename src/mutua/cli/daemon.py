@@ -18,10 +18,10 @@ from mutua.cluster.settings import from_json
 @click.option("--settings", required=True)
 def command(listener_fd: int, progress_fd: int, lock_fd: int, settings: str) -> None:
     """Serve a mesh; started by `mutua up`."""
-    from mutua.cluster import daemon
+    from mutua.cluster.daemon import run
 
     for fd in (listener_fd, progress_fd, lock_fd):
         os.set_inheritable(fd, False)
     lock.record(lock_fd, os.getpid())
     listener = socket.socket(fileno=listener_fd)
-    sys.exit(daemon.run(from_json(settings), listener, Progress(progress_fd)))
+    sys.exit(run(from_json(settings), listener, Progress(progress_fd)))
