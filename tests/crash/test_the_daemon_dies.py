@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mutua.testing.mesh import RunningMesh, eventually
+from mutua.testing.running_mesh import RunningMesh, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
 CALL = (

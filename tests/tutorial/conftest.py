@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mutua.testing.mesh import RunningMesh
+from mutua.testing.running_mesh import RunningMesh
 
 
 @pytest.fixture(scope="module")

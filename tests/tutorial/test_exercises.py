@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mutua.testing.mesh import RunningMesh
+from mutua.testing.running_mesh import RunningMesh
 
 FOLDER = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mutua.testing.mesh import RunningMesh, eventually
+from mutua.testing.running_mesh import RunningMesh, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
 URL = "http://httpbin:8000/headers"
@@ -41,7 +41,8 @@ def captured(mesh: RunningMesh) -> Iterator[list[dict[str, str]]]:
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdin is not None
         process.stdout.readline()
         yield segments
         process.stdin.close()

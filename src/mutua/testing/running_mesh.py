@@ -1,0 +1,149 @@
+"""A whole mesh in a temporary directory, started and stopped as a user would.
+
+Real daemon, real shim, real Envoy, real kubectl; nothing of the caller's environment is used but
+PATH.  `RunningMesh.leftovers` is how a test proves that stopping it left nothing behind.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mutua.foundation.layout import Layout
+
+PATIENCE: Final = 60.0
+"""Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
+
+
+class RunningMesh:
+    """One mesh of its own, private to a test."""
+
+    def __init__(self, folder: Path, name: str = "test") -> None:
+        self.folder = folder
+        self.environ: Mapping[str, str] = {
+            "PATH": os.environ.get("PATH", os.defpath),  # noqa: TID251 - stands in for a user's shell
+            "HOME": str(folder),
+            "MUTUA_NAME": name,
+            "MUTUA_STATE_DIR": str(folder / "state"),
+            "XDG_RUNTIME_DIR": "",
+            "KUBECONFIG": str(folder / "state" / "kubeconfig"),
+            "KUBECACHEDIR": str(folder / "kube-cache"),
+        }
+        self._namespaces: set[str] = set()
+
+    @property
+    def layout(self) -> Layout:
+        """The mesh's directories, as the command line resolves them."""
+        from mutua.cli.settings import resolve_layout
+
+        return resolve_layout(None, None, environ=self.environ, uid=os.getuid())
+
+    def up(self, *argv: str) -> None:
+        """Start the mesh, and remember its user namespace: every process of it lives there."""
+        self.mutua("up", *argv)
+        self._namespaces.add(user_namespace(self.daemon_pid()))
+
+    def mutua(
+        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a mutua command."""
+        return self._run([sys.executable, "-m", "mutua", *argv], stdin, timeout, check=check)
+
+    def kubectl(
+        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the real kubectl against the mesh."""
+        return self._run(["kubectl", *argv], stdin, timeout, check=check)
+
+    def apply(self, manifest: str) -> str:
+        """Apply YAML text and return kubectl's answer."""
+        return self.kubectl("apply", "-f", "-", stdin=manifest).stdout
+
+    def get(self, *argv: str) -> Any:
+        """Return `kubectl get … -o json` as a value."""
+        return json.loads(self.kubectl("get", *argv, "-o", "json").stdout)
+
+    def daemon_pid(self) -> int:
+        """Return the daemon's pid."""
+        from mutua.cli import lock
+
+        pid = lock.holder(self.layout)
+        if pid is None:
+            raise AssertionError("the daemon does not run:\n" + self.daemon_log())
+        return pid
+
+    def daemon_log(self) -> str:
+        """Return what the daemon has logged."""
+        log = self.layout.daemon_log
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def leftovers(self) -> list[str]:
+        """Return every process, file or mount of this mesh that is there after `down`."""
+        found = [f"process {line}" for space in self._namespaces for line in members(space)]
+        if self.layout.run.exists():
+            found.append(f"directory {self.layout.run}")
+        mounts = Path("/proc/self/mounts").read_text()
+        found += [f"mount {line}" for line in mounts.splitlines() if str(self.layout.run) in line]
+        return found
+
+    def _run(
+        self, argv: list[str], stdin: str | None, timeout: float, *, check: bool
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(  # noqa: S603 - commands of the test
+            argv,
+            env=self.environ,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=self.folder,
+        )
+        if check and done.returncode != 0:
+            said = f"$ {' '.join(argv)}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+            raise AssertionError(f"{said}\n--- daemon ---\n{self.daemon_log()[-4000:]}")
+        return done
+
+
+def user_namespace(pid: int | str) -> str:
+    """Return the identity of a process's user namespace, "" when it is gone or not ours."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/user").readlink())
+    except OSError:
+        return ""
+
+
+def members(namespace: str) -> list[str]:
+    """Return "pid: command line" of every process in a user namespace."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and user_namespace(folder.name) == namespace:
+            try:
+                argv = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+            except OSError:
+                continue
+            found.append(f"{folder.name}: {argv.strip()}")
+    return found
+
+
+def eventually(
+    condition: Callable[[], Any], what: str, *, patience: float = PATIENCE, every: float = 0.05
+) -> Any:
+    """Return the first true value of `condition`, asked again and again.
+
+    Raises:
+        AssertionError: It never was true; the message says what was waited for.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience:g} s: {what}")
+        time.sleep(every)
