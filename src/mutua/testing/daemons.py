@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mutua.api.object import PODS, Object, Resource
+from mutua.cluster.adapters import NetworkProber
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.condition import is_true
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
-from mutua.cluster.node.prober import NetworkProber
 from mutua.cluster.node.settings import NodeSettings
 from mutua.foundation.clock import SystemClock
 from mutua.runtime.enter import enter_shim

@@ -7,7 +7,6 @@ kube-apiserver.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -50,13 +49,25 @@ class Occurrence:
     component: str
 
     @property
-    def name(self) -> str:
-        """The Event's name: the same for the same occurrence, so that repetition is seen."""
-        identity = "\0".join(
-            [*map(str, self.involved.values()), self.severity, self.reason, self.message]
+    def identity(self) -> tuple[str, ...]:
+        """What two occurrences of the same thing have in common."""
+        return (
+            self.involved.get("uid", ""),
+            self.involved["name"],
+            self.severity,
+            self.reason,
+            self.message,
+            self.component,
         )
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        return f"{self.involved['name'][:200]}.{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An Event object in the store, and when its occurrence was last seen (RFC 3339)."""
+
+    namespace: str
+    name: str
+    seen: str
 
 
 class EventRecorder:
@@ -66,7 +77,8 @@ class EventRecorder:
         self._store = store
         self._clock = clock
         self._queue: asyncio.Queue[Occurrence] = asyncio.Queue(PENDING)
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._written: OrderedDict[tuple[str, ...], Written] = OrderedDict()
+        self._number = 0
 
     def record(
         self, obj: Object, severity: Severity, reason: str, message: str, *, component: str
@@ -92,48 +104,72 @@ class EventRecorder:
                 await self._write(occurrence)
             except MutuaError as error:  # a terminating namespace takes no events
                 log.debug("event not written: %s", error)
-            if len(self._known) > MOST:
+            if len(self._written) > MOST:
                 await self._sweep()
 
     async def _adopt(self) -> None:
         for event in sorted((await self._store.list(EVENTS)).items, key=_last_seen):
             metadata = event["metadata"]
-            self._known[metadata["namespace"], metadata["name"]] = _last_seen(event)
+            written = Written(metadata["namespace"], metadata["name"], _last_seen(event))
+            self._written[_occurrence(event).identity] = written
         await self._sweep()
 
     async def _write(self, occurrence: Occurrence) -> None:
         now = rfc3339(self._clock.now())
-        namespace = occurrence.involved.get("namespace") or "default"
-        key = (namespace, occurrence.name)
-        try:
-            event = await self._store.get(EVENTS, *key)
-        except NotFound:
-            await self._store.create(EVENTS, _new_event(occurrence, key, now))
+        known = self._written.get(occurrence.identity)
+        event = None if known is None else await self._find(known)
+        if event is None:
+            event = await self._store.create(EVENTS, self._new(occurrence, now))
         else:
-            event["count"] = int(event.get("count", 1)) + 1
+            event["count"] = int(event.get("count") or 1) + 1
             event["lastTimestamp"] = now
             await self._store.update(EVENTS, event)
-        self._known[key] = now
-        self._known.move_to_end(key)
+        metadata = event["metadata"]
+        written = Written(metadata["namespace"], metadata["name"], now)
+        self._written[occurrence.identity] = written
+        self._written.move_to_end(occurrence.identity)
+
+    async def _find(self, written: Written) -> Object | None:
+        try:
+            return await self._store.get(EVENTS, written.namespace, written.name)
+        except NotFound:
+            return None
+
+    def _new(self, occurrence: Occurrence, now: str) -> Object:
+        """Name events so that those of one second list in the order in which they happened."""
+        self._number += 1
+        microseconds = int(self._clock.now().timestamp() * 1e6)
+        suffix = f"{microseconds:015x}{self._number % 0x1000:03x}"
+        return _new_event(occurrence, f"{occurrence.involved['name'][:200]}.{suffix}", now)
 
     async def _sweep(self) -> None:
         oldest = rfc3339(self._clock.now() - LIFETIME)
-        while self._known:
-            key, seen = next(iter(self._known.items()))
-            if seen >= oldest and len(self._known) <= MOST:
+        while self._written:
+            identity, written = next(iter(self._written.items()))
+            if written.seen >= oldest and len(self._written) <= MOST:
                 return
-            del self._known[key]
+            del self._written[identity]
             try:
-                await self._store.delete(EVENTS, *key)
+                await self._store.delete(EVENTS, written.namespace, written.name)
             except NotFound:
                 continue  # its namespace went first
 
 
-def _new_event(occurrence: Occurrence, key: tuple[str, str], now: str) -> Object:
+def _occurrence(event: Object) -> Occurrence:
+    """Read back what an Event says."""
+    involved = {"name": "", **(event.get("involvedObject") or {})}
+    component = (event.get("source") or {}).get("component") or ""
+    severity: Severity = "Warning" if event.get("type") == "Warning" else "Normal"
+    return Occurrence(
+        involved, severity, event.get("reason") or "", event.get("message") or "", component
+    )
+
+
+def _new_event(occurrence: Occurrence, name: str, now: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"namespace": key[0], "name": key[1]},
+        "metadata": {"namespace": occurrence.involved.get("namespace") or "default", "name": name},
         "involvedObject": occurrence.involved,
         "type": occurrence.severity,
         "reason": occurrence.reason,

@@ -7,10 +7,11 @@ The same name gets the same address again when it is free, so that what clients 
 import hashlib
 from collections import deque
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Final
+from typing import Final, NoReturn
 
 from mutua.api.object import SERVICES, Object, Resource
-from mutua.foundation.errors import Rejected, Unavailable
+from mutua.api.verdict import Invalid, invalid
+from mutua.foundation.errors import Unavailable
 from mutua.store.port import ObjectStore
 
 SERVICE_RANGE: Final = IPv4Network("10.96.0.0/16")
@@ -34,7 +35,7 @@ class ServiceAddresses:
         """Return the Service with its addresses; other kinds as they are.
 
         Raises:
-            Rejected: The address asked for is taken, outside the range, or would change.
+            Invalid: The address asked for is taken, outside the range, or would change.
             Unavailable: No address is free.
         """
         if resource != SERVICES:
@@ -46,7 +47,7 @@ class ServiceAddresses:
         kept = ((old or {}).get("spec") or {}).get("clusterIP") or ""
         if kept:
             if wanted not in {"", kept}:
-                raise Rejected("spec.clusterIP: Invalid value: field is immutable")
+                _refuse("spec.clusterIPs[0]", [wanted], "may not change once set")
             address = kept
         elif wanted == "None":
             address = wanted
@@ -65,16 +66,20 @@ class ServiceAddresses:
 
 
 def _checked(wanted: str, used: set[str | None]) -> str:
-    where = f'spec.clusterIPs: Invalid value: "{wanted}"'
+    path = "spec.clusterIPs"
     try:
         address = IPv4Address(wanted)
     except AddressValueError:
-        raise Rejected(f"{where}: must be an IPv4 address") from None
+        _refuse(path, [wanted], "must be an IPv4 address")
     if address not in SERVICE_RANGE or wanted in RESERVED:
-        raise Rejected(f"{where}: the provided IP is not in the valid range {SERVICE_RANGE}")
+        _refuse(path, [wanted], f"the provided IP is not in the valid range {SERVICE_RANGE}")
     if wanted in used:
-        raise Rejected(f"{where}: failed to allocate IP {wanted}: provided IP is already allocated")
+        _refuse(path, [wanted], f"failed to allocate IP {wanted}: provided IP is already allocated")
     return wanted
+
+
+def _refuse(path: str, value: object, detail: str) -> NoReturn:
+    raise Invalid([invalid(path, value, detail)])
 
 
 def _free(owner: tuple[str, str], used: set[str | None]) -> str:

@@ -1,12 +1,32 @@
-"""On which node does a pod run?  There is one: the scheduler is an admission hook."""
+"""On which node does a pod run?  There is one.
+
+New pods are bound by an admission hook, in the write that creates them.  A pod that came past it
+is bound by the node when it sees it.
+"""
 
 from mutua.api.object import PODS, Object, Resource
+from mutua.cluster.controllers.mirror import View, address, uid
 from mutua.cluster.node.settings import NodeSettings
+from mutua.store.port import NotFound, Stale
 
 
 def is_bound_to(node: str, pod: Object) -> bool:
     """Tell whether a node runs a pod; one that is bound to nobody is ours."""
     return pod["spec"].get("nodeName") in {None, "", node}
+
+
+async def bind(view: View, pod: Object, node: str) -> None:
+    """Bind a stored pod that is bound to nobody; fine when it is gone."""
+    while not pod["spec"].get("nodeName"):
+        try:
+            pod = await view.update(PODS, {**pod, "spec": {**pod["spec"], "nodeName": node}})
+        except Stale:
+            current = await view.store.get(PODS, *address(pod))
+            if uid(current) != uid(pod):
+                return
+            pod = current
+        except NotFound:
+            return
 
 
 class NodeBinding:

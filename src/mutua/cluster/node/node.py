@@ -7,16 +7,18 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from mutua.api.object import CONFIG_MAPS, PODS, SECRETS, Object
 from mutua.cluster.controllers.mirror import Change, address, uid
-from mutua.cluster.node.binding import is_bound_to
+from mutua.cluster.node.binding import bind, is_bound_to
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.images import CONFIG_MAP, CONFIG_MAP_NAMESPACE
 from mutua.cluster.node.registration import register_node
 from mutua.cluster.node.services import ServiceRouter
 from mutua.cluster.node.worker import PodWorker
 from mutua.foundation.backoff import Backoff
+from mutua.foundation.errors import MutuaError
 from mutua.runtime.spec import ContainerState, ShimGone, pod_of
 
 RESTART = Backoff(first=0.5, ceiling=30.0, jitter=0.0)
@@ -125,6 +127,8 @@ class Node:
     async def _supervise(self, worker: PodWorker) -> None:
         """Run a worker; one that dies of a bug is replaced, and adopts what it had running."""
         pod_uid, attempt = worker.state.uid, 0
+        with suppress(MutuaError):  # NotFound: it went while it was bound; the mirror tells
+            await bind(self._context.view, worker.state.pod, self._context.settings.name)
         while True:
             try:
                 await worker.run()

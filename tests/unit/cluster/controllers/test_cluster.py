@@ -209,7 +209,7 @@ async def test_a_taken_or_foreign_or_changed_address_is_refused() -> None:
             await hook.admit(SERVICES, wish, None)
     changed = service("one")
     changed["spec"]["clusterIP"] = "10.96.3.5"
-    with pytest.raises(Rejected, match="immutable"):
+    with pytest.raises(Rejected, match="may not change"):
         await hook.admit(SERVICES, changed, taken)
 
 

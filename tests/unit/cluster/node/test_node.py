@@ -468,3 +468,13 @@ async def test_a_pod_of_another_node_is_left_alone(world: Callable[[], World]) -
         await cluster.settle()
 
         assert cluster.node.containers.running == []
+
+
+async def test_a_pod_that_nobody_bound_is_bound_to_this_node(world: Callable[[], World]) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod())
+
+        running = await cluster.when(is_ready)
+
+        assert running["spec"]["nodeName"] == "mutua-node"
