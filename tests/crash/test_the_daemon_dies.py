@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mutua.runtime.membership import live_members, user_namespace
 from mutua.testing.running_mesh import RunningMesh, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
@@ -159,8 +159,8 @@ def test_killed_while_it_starts_pods_it_finishes_the_work_when_it_is_back(
 def test_an_envoy_that_dies_is_started_again_and_traffic_resumes(mesh: RunningMesh) -> None:
     deploy(mesh)
     restarts = _restarts(mesh)
-    envoys = [pid for pid in _pids() if "mutua" not in pid[1] and "envoy" in pid[1].split(" ")[0]]
-    ours = [pid for pid, argv in envoys if _lives_in(mesh, pid)]
+    members = live_members(user_namespace(mesh.daemon_pid()))
+    ours = [member.pid for member in members if "envoy --" in member.command]
     assert len(ours) == 2
 
     for pid in ours:
@@ -179,22 +179,6 @@ def _restarts(mesh: RunningMesh) -> int:
     )
 
 
-def _pids() -> list[tuple[int, str]]:
-    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    pairs = (line.strip().partition(" ") for line in found.stdout.splitlines())
-    return [(int(pid), argv.strip()) for pid, _, argv in pairs]
-
-
-def _lives_in(mesh: RunningMesh, pid: int) -> bool:
-    try:
-        return (
-            Path(f"/proc/{pid}/ns/user").readlink()
-            == Path(f"/proc/{mesh.daemon_pid()}/ns/user").readlink()
-        )
-    except OSError:
-        return False
-
-
 def test_a_second_up_says_in_one_line_what_to_do(mesh: RunningMesh) -> None:
     done = mesh.mutua("up", check=False)
 
@@ -208,10 +192,11 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         running = RunningMesh(tmp_path, name="taken")
-        done = running.mutua("up", "--api-port", str(taken.getsockname()[1]), check=False)
+        port = taken.getsockname()[1]
+        done = running.mutua("up", "--api-port", str(port), check=False)
 
     assert done.returncode != 0
-    assert f"127.0.0.1:{taken.getsockname()[1]}" in done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr
     assert "--api-port" in done.stderr
     running.mutua("down", "--purge")
     assert running.leftovers() == []

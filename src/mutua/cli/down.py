@@ -67,20 +67,34 @@ def stop_daemon(layout: Layout) -> bool:
 
 
 def stop_shim(layout: Layout, *, grace: float = POD_GRACE) -> bool:
-    """End the shim with everything below it, and remove the run directory."""
-    from mutua.runtime.enter import shim_alive
+    """End the shim with everything below it, and remove the run directory.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        Unavailable: A process survived; it is named.
+    """
+    from mutua.runtime.enter import shim_alive, shim_pid
+    from mutua.runtime.membership import live_members, user_namespace
     from mutua.runtime.shim.client import ShimClient
 
     async def shutdown() -> None:
         client = await ShimClient.connect(layout.shim_socket)
         await client.shutdown(grace)
 
-    alive = shim_alive(layout)
-    if alive:
-        asyncio.run(shutdown())
-    if layout.run.exists():
+    if not shim_alive(layout):
         shutil.rmtree(layout.run, ignore_errors=True)
-    return alive
+        return False
+    namespace = user_namespace(shim_pid(layout))
+    asyncio.run(shutdown())
+    deadline = time.monotonic() + PATIENCE
+    while left := live_members(namespace):
+        if time.monotonic() > deadline:
+            raise Unavailable(f"still running: {left[0].command} (pid {left[0].pid})")
+        time.sleep(0.01)
+    shutil.rmtree(layout.run, ignore_errors=True)
+    return True
 
 
 def _kill(pid: int, signum: signal.Signals) -> None:

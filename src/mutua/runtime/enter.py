@@ -101,6 +101,15 @@ def enter_shim(layout: Layout) -> None:
     os.chdir(directory)
 
 
+def shim_pid(layout: Layout) -> int:
+    """Return the live shim's pid, as seen from here.
+
+    Raises:
+        Unavailable: There is no live shim, or it belongs to somebody else.
+    """
+    return _peer(layout)[0]
+
+
 def shim_alive(layout: Layout) -> bool:
     """Tell whether a shim of ours answers on the mesh's control socket."""
     try:

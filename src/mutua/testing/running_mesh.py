@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mutua.foundation.layout import Layout
+from mutua.runtime.membership import live_members, user_namespace
 
 PATIENCE: Final = 60.0
 """Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
@@ -83,7 +84,7 @@ class RunningMesh:
 
     def leftovers(self) -> list[str]:
         """Return every process, file or mount of this mesh that is there after `down`."""
-        found = [f"process {line}" for space in self._namespaces for line in members(space)]
+        found = [f"process {one}" for space in self._namespaces for one in live_members(space)]
         if self.layout.run.exists():
             found.append(f"directory {self.layout.run}")
         mounts = Path("/proc/self/mounts").read_text()
@@ -107,29 +108,6 @@ class RunningMesh:
             said = f"$ {' '.join(argv)}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
             raise AssertionError(f"{said}\n--- daemon ---\n{self.daemon_log()[-4000:]}")
         return done
-
-
-def user_namespace(pid: int | str) -> str:
-    """Return the identity of a process's user namespace, "" when it is gone or not ours."""
-    try:
-        return str(Path(f"/proc/{pid}/ns/user").readlink())
-    except OSError:
-        return ""
-
-
-def members(namespace: str) -> list[str]:
-    """Return "pid: command line" of every process in a user namespace."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and user_namespace(folder.name) == namespace:
-            try:
-                argv = (
-                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
-            except OSError:
-                continue
-            found.append(f"{folder.name}: {argv.strip()}")
-    return found
 
 
 def eventually(

@@ -19,6 +19,7 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
 from mutua.identity.x509 import self_signed_ca
+from mutua.runtime.membership import live_members, user_namespace
 
 PYTHON: Final = sys.executable
 APP: Final = [PYTHON, "-m", "mutua.cli.bench.server", str(floor.APP_PORT)]
@@ -206,23 +207,21 @@ def memory(stage: Stage, pods: int) -> list[Figure]:
 
 def private_bytes(stage: Stage) -> int:
     """Return the private memory, in bytes, of every process of the mesh but the daemon."""
-    daemon = lock.holder(stage.layout)
-    mesh = Path(f"/proc/{daemon}/ns/user").readlink()
-    total = 0
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == daemon:
-            continue
-        try:
-            if (folder / "ns/user").readlink() == mesh:
-                rollup = (folder / "smaps_rollup").read_text()
-                total += sum(
-                    int(line.split()[1]) * 1024
-                    for line in rollup.splitlines()
-                    if line.startswith(("Private_Clean", "Private_Dirty"))
-                )
-        except OSError:
-            continue  # it ended, or it is somebody else's
-    return total
+    daemon = lock.holder(stage.layout) or 0
+    return sum(
+        _private_bytes(member.pid)
+        for member in live_members(user_namespace(daemon))
+        if member.pid != daemon
+    )
+
+
+def _private_bytes(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0  # it ended while we looked
+    lines = (line.split() for line in rollup.splitlines() if line.startswith("Private_"))
+    return sum(int(kilobytes) * 1024 for name, kilobytes, _ in lines if "Hugetlb" not in name)
 
 
 def signing(seconds: float) -> list[Figure]:
