@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
 import pytest
@@ -24,11 +24,11 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 def replying(response: bytes, requests: list[bytes] | None = None) -> Handler:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        if requests is not None:
-            requests.append(request)
-        writer.write(response)
-        writer.close()
+        with suppress(asyncio.IncompleteReadError), closing(writer):
+            request = await reader.readuntil(b"\r\n\r\n")
+            if requests is not None:
+                requests.append(request)
+            writer.write(response)
 
     return handle
 
