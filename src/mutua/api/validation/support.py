@@ -114,7 +114,8 @@ def unsupported_warnings(path: str, spec: Object) -> Iterator[str]:
     for where, holder in places:
         security = holder.get("securityContext") or {}
         for name, effect in IGNORED_SECURITY_FIELDS.items():
-            if security.get(name) not in {None, False} and holder.get("name") != PROXY:
+            value = security.get(name)
+            if value is not None and value is not False and holder.get("name") != PROXY:
                 yield f"{where}.securityContext.{name}: {effect}"
 
 
