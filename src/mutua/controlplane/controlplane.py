@@ -16,6 +16,7 @@ this policy in force there?" is a comparison of two integers.
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Final
 
 from mutua.api.object import (
@@ -148,13 +149,17 @@ class ControlPlane:
         objects: dict[Resource, list[Object]] = {
             kind: list(informer.objects.values()) for kind, informer in self._informers.items()
         }
-        self.snapshot = build_snapshot(objects, self._settings, memo=self._memo)
-        self.generation += 1
+        snapshot = build_snapshot(objects, self._settings, memo=self._memo)
+        is_news = self.snapshot is None or not _same(self.snapshot, snapshot)
+        if is_news:
+            self.snapshot = snapshot
+            self.generation += 1
         self._note_policies()
-        for number, (uid, feed) in enumerate(tuple(self._feeds.items()), start=1):
-            self._publish(uid, feed)
-            if number % BREATH == 0:
-                await asyncio.sleep(0)
+        if is_news:
+            for number, (uid, feed) in enumerate(tuple(self._feeds.items()), start=1):
+                self._publish(uid, feed)
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
         self._status.wake()
 
     def _publish(self, uid: str, feed: Feed) -> None:
@@ -171,3 +176,13 @@ class ControlPlane:
             known = before.get(key)
             is_known = known is not None and known[:2] == state
             self._seen[key] = known if known and is_known else (*state, self.generation)
+
+
+def _same(left: MeshSnapshot, right: MeshSnapshot) -> bool:
+    """Tell whether a new snapshot consists of the old one's parts.
+
+    Most changes of objects (a pod's conditions, our own status) do not change the mesh.
+    """
+    return all(
+        getattr(left, part.name) is getattr(right, part.name) for part in fields(MeshSnapshot)
+    )

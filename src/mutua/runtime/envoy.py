@@ -79,7 +79,7 @@ def envoy_command(
     Args:
         binary: Path of Envoy inside the sidecar's container.
         bootstrap: Path of its configuration there.
-        concurrency: Worker threads; each costs about 0.2 MB and its own upstream connections.
+        concurrency: Worker threads; each costs about 0.5 MB, and has its own upstream connections.
         log_level: Envoy's.
     """
     options = (

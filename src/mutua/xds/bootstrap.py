@@ -146,7 +146,6 @@ def bootstrap(sidecar: Sidecar) -> dict[str, Any]:
         "stats_flush_interval": FLUSH_INTERVAL,
         "layered_runtime": _runtime(),
         "overload_manager": _overload(),
-        "memory_allocator_manager": {},
     }  # fmt: skip
 
 

@@ -108,9 +108,10 @@ class Feed:
 
     def report(self) -> None:
         """Recompute `progress`; streams call this after every request."""
-        # A proxy without a stream keeps what it has, and stays as far as it was.
-        progress = replace(self.progress, connected=False)
-        if self._streams:
+        if not self._streams:
+            # It keeps what it has, and stays as far as it was.
+            progress = replace(self.progress, connected=False)
+        else:
             session = self._streams[-1].session
             progress = Progress(
                 connected=True,

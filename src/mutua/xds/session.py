@@ -83,7 +83,7 @@ class DeltaSession:
             target = self._wanted(type_url)
             if subscription.known is not None:
                 subscription.reveal(target)
-            else:
+            elif resources is not previous:
                 changes = target.changes(previous.get(type_url, NOTHING))
                 touched = (*(one.name for one in changes.changed), *changes.removed)
                 subscription.mark(name for name in touched if subscription.wants(name))
