@@ -19,6 +19,7 @@ from asyncio import StreamReader, StreamWriter
 from dataclasses import dataclass
 from typing import Any, Final
 
+import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -106,7 +107,7 @@ class WebSocketExec:
         try:
             self._socket.initiate_upgrade_connection(headers, self._request.target)
             events = list(self._socket.events())
-        except (RemoteProtocolError, LocalProtocolError) as error:
+        except (h11.ProtocolError, RemoteProtocolError, LocalProtocolError) as error:
             raise bad_request("exec is offered over WebSocket only; SPDY is not") from error
         return [name for one in events if isinstance(one, Request) for name in one.subprotocols]
 
@@ -114,7 +115,9 @@ class WebSocketExec:
         """Copy until the program has ended and is drained, or the client has gone."""
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(pipes.close)
-            stdin = await pipes.open_stdin(stack)
+            stdin = _Input(pipes.stdin) if pipes.stdin is not None else None
+            if stdin is not None:
+                stack.callback(stdin.close)
             outputs = [
                 _Output(self, channel, await _read_pipe(number, stack))
                 for channel, number in ((STDOUT, pipes.stdout), (STDERR, pipes.stderr))
@@ -152,7 +155,7 @@ class WebSocketExec:
                 pump.cancel()
         return code
 
-    async def _listen(self, stdin: StreamWriter | None) -> None:
+    async def _listen(self, stdin: "_Input | None") -> None:
         """Take what the client sends until it closes."""
         while data := await self._reader.read(CHUNK):
             try:
@@ -168,20 +171,18 @@ class WebSocketExec:
             except (RemoteProtocolError, LocalProtocolError):
                 return
 
-    async def _take(self, event: "Message[Any]", stdin: StreamWriter | None) -> None:
+    async def _take(self, event: "Message[Any]", stdin: "_Input | None") -> None:
         data = bytes(event.data)
         if self._message_begins and data:
             self._channel, data = data[0], data[1:]
             self._message_begins = False
         self._message_begins = self._message_begins or event.message_finished
-        if stdin is None or stdin.is_closing():
+        if stdin is None:
             return
-        with contextlib.suppress(ConnectionError):
-            if self._channel == STDIN and data:
-                stdin.write(data)
-                await stdin.drain()
-            elif self._channel == CLOSE and data[:1] == bytes([STDIN]):
-                stdin.close()
+        if self._channel == STDIN:
+            await stdin.write(data)
+        elif self._channel == CLOSE and data[:1] == bytes([STDIN]):
+            stdin.close()
 
     async def send_output(self, channel: int, data: bytes) -> None:
         """Send output of the program."""
@@ -195,6 +196,40 @@ class WebSocketExec:
         with contextlib.suppress(LocalProtocolError, ConnectionError):
             self._writer.write(self._socket.send(event))
             await self._writer.drain()
+
+
+class _Input:
+    """The program's input; what it does not want any more is dropped."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._open = True
+        os.set_blocking(descriptor, False)
+
+    async def write(self, data: bytes) -> None:
+        """Return once the program's pipe has taken everything."""
+        while data and self._open:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                await self._wait_writable()
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        """Let the program see the end of its input."""
+        if self._open:
+            self._open = False
+            os.close(self._descriptor)
+
+    async def _wait_writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        writable = asyncio.Event()
+        loop.add_writer(self._descriptor, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            loop.remove_writer(self._descriptor)
 
 
 class _Output:
@@ -246,20 +281,6 @@ class _Pipes:
         for number in (self.child_stdin, self.child_stdout, self.child_stderr):
             if number is not None:
                 os.close(number)
-
-    async def open_stdin(self, stack: contextlib.AsyncExitStack) -> StreamWriter | None:
-        """Return a writer to the program's input, closed with `stack`."""
-        if self.stdin is None:
-            return None
-        loop = asyncio.get_running_loop()
-        protocol_reader = StreamReader()
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(protocol_reader),
-            os.fdopen(self.stdin, "wb", buffering=0),
-        )
-        writer = StreamWriter(transport, protocol, None, loop)
-        stack.callback(transport.abort)
-        return writer
 
     def released(self) -> None:
         """Forget our ends: the transports own them now."""

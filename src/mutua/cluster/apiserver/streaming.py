@@ -76,9 +76,8 @@ class ContainerStreams(StreamingBackend):
         name = container_of(pod, request.container)
         if request.tty:
             raise bad_request("a terminal (-t) is not supported yet: run the command without it")
-        session = WebSocketExec(request, reader, writer)
         identifier = await self._current(pod, name)
-        await session.run(self._shim, identifier)
+        await WebSocketExec(request, reader, writer).run(self._shim, identifier)
 
     def _log_file(self, pod: Object, name: str, *, previous: bool) -> tuple[int, Path]:
         metadata = pod["metadata"]
