@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import Conflict, MutuaError
+from mutua.store.port import NotFound
 
 RETRY: Final = Backoff(first=0.005, ceiling=30.0)
 """After a failed round: a conflict is over within milliseconds (client-go's queue: 5 ms).
@@ -70,7 +71,9 @@ class Reconciler(Generic[K]):
         try:
             again = await self._reconcile(key)
         except MutuaError as error:
-            level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+            # Somebody else was faster: changed it, or deleted it.
+            is_race = isinstance(error, Conflict | NotFound)
+            level = logging.DEBUG if is_race else logging.WARNING
             log.log(level, "round failed: %s", error, extra=self._fields(key))
             self._retry(key)
         except Exception:

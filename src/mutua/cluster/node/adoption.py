@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mutua.api.object import Object
-from mutua.cluster.node.record import Record, Role, Running, Terminated
+from mutua.cluster.node.record import Record, Role, Terminated
 from mutua.cluster.node.sidecar import SIDECAR
 from mutua.foundation.clock import parse_rfc3339
 from mutua.runtime.spec import ContainerState
@@ -61,8 +61,9 @@ def _recollect(record: Record, pod: Object, found: Sequence[ContainerState]) -> 
         state = attempts[record.attempt]
         # One that has ended meanwhile is begun too: its end is told to the worker afterwards.
         record.begin(state.started_at or 0.0)
-        record.ready = bool(status.get("ready")) or record.ready
-        record.started = bool(status.get("started")) or record.started
+        is_proxy = record.role is Role.SIDECAR  # whose readiness is more than its probes say
+        record.ready = bool(status.get("ready")) or (record.ready and not is_proxy)
+        record.started = bool(status.get("started")) or (record.started and not is_proxy)
         return record
     record.attempt = int(status.get("restartCount") or 0)
     before = status.get("state") or {}
@@ -100,8 +101,3 @@ def _seconds(text: str | None) -> float | None:
         return None
     instant: datetime = parse_rfc3339(text)
     return instant.timestamp()
-
-
-def running(record: Record) -> bool:
-    """Tell whether a record stands for a live process."""
-    return isinstance(record.state, Running)

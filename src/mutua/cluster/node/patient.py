@@ -1,6 +1,7 @@
 """What a probe's verdict does to a container, and when a sidecar is ready."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from mutua.cluster.node import probing
@@ -72,6 +73,4 @@ async def watch_sidecar(subject: Subject, patient: ContainerPatient, node: NodeC
     patient.started()
     patient.ready(ready=True)
     # Startup is over, and readiness was just established: what is left can only take it back.
-    rest = {k: v for k, v in container.items() if k != "startupProbe"}
-    lasting = Subject(subject.pod, rest, subject.container_id, subject.ip, subject.meshed)
-    await probing.watch(lasting, patient, node.runtime)
+    await probing.watch(replace(subject, started=True, ready=True), patient, node.runtime)

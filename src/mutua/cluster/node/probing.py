@@ -64,6 +64,8 @@ class Subject:
         container_id: Of the running attempt.
         ip: The pod's address.
         meshed: Whether the pod has a sidecar, past which probes must go.
+        started: Whether its startup is over already, as for an adopted container.
+        ready: Whether it was ready until now.
     """
 
     pod: Object
@@ -71,12 +73,14 @@ class Subject:
     container_id: str
     ip: str
     meshed: bool
+    started: bool = False
+    ready: bool = False
 
 
 async def watch(subject: Subject, patient: Patient, runtime: PodRuntime) -> None:
     """Probe until cancelled; cancelled when the attempt has ended."""
     container = subject.container
-    if (startup := container.get("startupProbe")) is not None:
+    if (startup := container.get("startupProbe")) is not None and not subject.started:
         if not await _until_well(startup, "Startup", subject, patient, runtime):
             patient.failed("Startup")
             return
@@ -128,7 +132,7 @@ async def _readiness(
     await asyncio.sleep(_setting(probe, "initialDelaySeconds"))
     period = _setting(probe, "periodSeconds")
     wanted = {True: _setting(probe, "successThreshold"), False: _setting(probe, "failureThreshold")}
-    verdict, count, is_ready = False, 0, False
+    verdict, count, is_ready = subject.ready, 0, subject.ready
     while True:
         if is_ready:
             await asyncio.sleep(period)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from mutua.api.object import PODS, Object
@@ -24,6 +25,7 @@ from mutua.cluster.node.patient import ContainerPatient, watch_sidecar
 from mutua.cluster.node.record import Record, Role
 from mutua.cluster.node.status import Facts, phase_of, pod_status
 from mutua.foundation.clock import rfc3339
+from mutua.foundation.errors import Unavailable
 from mutua.runtime.spec import ContainerState
 from mutua.store.port import NotFound, Stale
 
@@ -88,7 +90,7 @@ class PodWorker:
             try:
                 for record in self.state.records:
                     if record.is_running:
-                        self._attend(record)
+                        self._watch(record)
                 await self._live()
                 await self._end()
             finally:
@@ -108,9 +110,17 @@ class PodWorker:
             if phase_of(self.state.pod, self.state.records) in FINISHED:
                 await self._retire()
             else:
+                await self._settle_address()
                 pause = await self._launcher.advance()
             await self._report()
             await self._rest(pause)
+
+    async def _settle_address(self) -> None:
+        """Make the address durable before anything uses it: it must outlive a crash."""
+        if not self.state.ip:
+            with suppress(Unavailable):  # the launcher says so
+                self.state.ip = self.state.node.addresses.allocate(self.state.uid)
+                await self._report()
 
     async def _rest(self, seconds: float | None) -> None:
         try:
@@ -129,17 +139,28 @@ class PodWorker:
                     self._neglect(record)
 
     def _attend(self, record: Record) -> None:
-        """Watch over a running attempt."""
+        """Watch over an attempt that has just begun; a proxy is ready when it says so."""
+        if record.role is Role.SIDECAR:
+            record.started = record.ready = False
+        self._watch(record)
+
+    def _watch(self, record: Record) -> None:
+        """Watch over a running attempt; an adopted one stays ready until a probe objects."""
         self._neglect(record)
         patient = ContainerPatient(self.state, record, self._kill)
         subject = probing.Subject(
-            self.state.pod, record.spec, record.id, self.state.ip, self.state.is_meshed
+            self.state.pod,
+            record.spec,
+            record.id,
+            self.state.ip,
+            self.state.is_meshed,
+            started=record.started,
+            ready=record.ready,
         )
         runtime = self.state.node.runtime
-        if record.role is Role.SIDECAR:
-            record.started = record.ready = False
+        if record.role is Role.SIDECAR and not record.ready:
             work = watch_sidecar(subject, patient, self.state.node)
-        elif record.role is Role.APP:
+        elif record.role is not Role.INIT:
             work = probing.watch(subject, patient, runtime)
         else:
             return

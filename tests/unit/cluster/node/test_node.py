@@ -478,3 +478,28 @@ async def test_a_pod_that_nobody_bound_is_bound_to_this_node(world: Callable[[],
         running = await cluster.when(is_ready)
 
         assert running["spec"]["nodeName"] == "mutua-node"
+
+
+async def test_an_adopted_proxy_stays_ready_while_it_reconnects(
+    world: Callable[[], World],
+) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod("sleep", sidecar=True))
+        before = await cluster.when(is_ready)
+    cluster.node.sidecars.ready = False
+
+    async with cluster.node.running():
+        await cluster.settle()
+
+        assert (await cluster.pod())["status"] == before["status"]
+
+
+async def test_an_address_is_durable_before_it_is_used(world: Callable[[], World]) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod())
+        await cluster.until(lambda: cluster.node.network.addresses)
+
+        [ip] = cluster.node.network.addresses.values()
+        assert (await cluster.pod())["status"]["podIP"] == ip
