@@ -42,10 +42,13 @@ class Serving:
 
     port: int
     authority: str
+    owner_file: Path
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Peer]:
+    async def connect(self, *, as_owner: bool = False) -> AsyncIterator[Peer]:
         context = ssl.create_default_context(cadata=self.authority)
+        if as_owner:
+            context.load_cert_chain(self.owner_file)
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
         try:
             yield Peer(reader, writer)
@@ -62,6 +65,8 @@ def serve(tmp_path: Path) -> Serve:
     async def serving(handler: Handler, limits: Limits | None = None) -> AsyncIterator[Serving]:
         clock = SystemClock()
         credentials = prepare_credentials(tmp_path / "pki", clock)
+        owner_file = tmp_path / "owner.pem"
+        owner_file.write_text(credentials.admin.key.pem() + credentials.admin.chain_pem)
         listener = socket.create_server(("127.0.0.1", 0))
         up = asyncio.Event()
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
@@ -77,7 +82,7 @@ def serve(tmp_path: Path) -> Serve:
             )
             await up.wait()
             try:
-                yield Serving(listener.getsockname()[1], credentials.authority_pem)
+                yield Serving(listener.getsockname()[1], credentials.authority_pem, owner_file)
             finally:
                 task.cancel()
 

@@ -80,7 +80,7 @@ HOSTILE = [
 async def test_a_hostile_request_ends_its_connection_only(
     serve: Serve, text: str, status: int | None
 ) -> None:
-    limits = Limits(head=1000, body=1000, request=0.5)
+    limits = Limits(head=1000, stranger_body=1000, request=0.5)
     async with serve(echo, limits) as server:
         async with server.connect() as peer:
             await peer.send(text)
@@ -231,7 +231,7 @@ async def _one_request(server: Any) -> None:
 
 
 async def test_connections_beyond_the_limit_are_dropped(serve: Serve) -> None:
-    async with serve(echo, Limits(connections=1)) as server, server.connect() as first:
+    async with serve(echo, Limits(strangers=1)) as server, server.connect() as first:
         await first.send(GET)
         await first.response()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -239,6 +239,19 @@ async def test_connections_beyond_the_limit_are_dropped(serve: Serve) -> None:
         await first.send(GET)
 
         assert (await first.response())[0] == 200
+
+
+async def test_strangers_cannot_lock_the_owner_out(serve: Serve) -> None:
+    async with (
+        serve(echo, Limits(strangers=1, stranger_body=3)) as server,
+        server.connect() as stranger,
+    ):
+        await stranger.send(GET)
+        await stranger.response()
+        async with server.connect(as_owner=True) as owner:
+            await owner.send("POST / HTTP/1.1\nHost: x\nContent-Length: 5\n\nhello")
+
+            assert await owner.response() == (200, "POST /  hello")
 
 
 async def test_old_tls_and_no_tls_are_refused(serve: Serve) -> None:

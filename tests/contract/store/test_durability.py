@@ -110,6 +110,22 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
     assert (tmp_path / "mesh.db").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_write_that_finds_no_room_has_not_happened(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "mesh.db", SystemClock())
+    await store.create(CONFIG_MAPS, config("a"))
+    store._journal._db.execute("pragma max_page_count = 1")  # type: ignore[attr-defined]
+
+    with pytest.raises(Unavailable, match="disk is full"):
+        await store.create(CONFIG_MAPS, config("b", blob="x" * 100_000))
+
+    listing = await store.list(CONFIG_MAPS)
+    assert [o["metadata"]["name"] for o in listing.items] == ["a"]
+    store._journal._db.execute("pragma max_page_count = 100000")  # type: ignore[attr-defined]
+    after = await store.create(CONFIG_MAPS, config("c"))
+    assert after["metadata"]["resourceVersion"] == "2"
+    store.close()
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_every_acknowledged_write_survives_a_kill(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "mesh.db"

@@ -11,6 +11,7 @@ limit, and nothing the peer sends is kept beyond a constant.
 import asyncio
 import contextlib
 import logging
+import socket
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -33,10 +34,13 @@ class Limits:
     """What one client may cost.
 
     Attributes:
-        connections: At the same time.  Source: `kubectl` in a loop plus a watch per controller of
-            a generous dashboard; each costs about 300 KB of buffers at worst.
+        connections: With a client certificate, at the same time.  Source: `kubectl` in a loop plus
+            a watch per view of a dashboard; each costs about 300 KB of buffers at worst.
+        strangers: Connections without a client certificate, at the same time; counted apart, so
+            that other users of the machine cannot lock the owner out.
         head: Bytes of request line and headers.  Source: room for an exec command line of 32 KB.
         body: Bytes of a request body.  Source: kube-apiserver's MaxRequestBodyBytes (3 MiB).
+        stranger_body: The same without a client certificate.  Source: room for a TokenReview.
         handshake: Seconds for TLS.
         idle: Seconds between two requests.
         request: Seconds from the first byte of a request to its last.
@@ -45,8 +49,10 @@ class Limits:
     """
 
     connections: int = 512
+    strangers: int = 64
     head: int = 65536
     body: int = 3 * 1024 * 1024
+    stranger_body: int = 65536
     handshake: float = 10.0
     idle: float = 300.0
     request: float = 30.0
@@ -87,8 +93,12 @@ class Connection:
         self._clock = clock
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head)
         self._writer.transport.set_write_buffer_limits(high=limits.buffer)
-        tls = self._writer.get_extra_info("ssl_object")
-        self._certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
+        # asyncio does this only when the listener was made with proto=IPPROTO_TCP; without it a
+        # reply waits 40 ms for the peer's delayed acknowledgement.
+        connection = self._writer.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._certificate = peer_certificate(self._writer)
+        self._body_limit = limits.body if self._certificate else limits.stranger_body
 
     async def serve(self) -> None:
         """Serve until either side closes; never raises for what the peer does."""
@@ -131,7 +141,7 @@ class Connection:
         except h11.RemoteProtocolError as error:
             refusal = _plain(error.error_status_hint, str(error))
         except BodyTooLarge:
-            refusal = _plain(413, f"Request entity too large: limit is {self._limits.body}")
+            refusal = _plain(413, f"Request entity too large: limit is {self._body_limit}")
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send(refusal, close=True)
         return None
@@ -145,7 +155,7 @@ class Connection:
         async with asyncio.timeout(self._limits.request):
             while isinstance(part := await self._event(), h11.Data):
                 body += part.data
-                if len(body) > self._limits.body:
+                if len(body) > self._body_limit:
                     raise BodyTooLarge
         return Request(
             method=head.method.decode("ascii"),
@@ -242,11 +252,18 @@ class Connection:
         return [*default, *extra]
 
     async def _write(self, *events: h11.Event) -> None:
-        for event in events:
-            if data := self._http.send(event):
-                self._writer.write(data)
+        # One write, hence one TLS record and one segment for an ordinary reply.
+        if data := b"".join(self._http.send(event) or b"" for event in events):
+            self._writer.write(data)
         async with asyncio.timeout(self._limits.write):
             await self._writer.drain()
+
+
+def peer_certificate(writer: asyncio.StreamWriter) -> bytes | None:
+    """Return the DER of the certificate that the peer proved to hold, None without one."""
+    tls = writer.get_extra_info("ssl_object")
+    certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
+    return certificate
 
 
 def _plain(status: int, text: str) -> Response:

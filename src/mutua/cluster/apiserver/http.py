@@ -9,11 +9,12 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from mutua.cluster.apiserver.connection import Connection, Limits
+from mutua.cluster.apiserver.connection import Connection, Limits, peer_certificate
 from mutua.cluster.apiserver.message import Handler
 from mutua.foundation.clock import Clock
 
@@ -65,26 +66,29 @@ async def serve_http(
         Open connections are cancelled and closed.
     """
     limits = limits or Limits()
-    count = 0
+    open_connections: Counter[bool] = Counter()
+    allowed = {False: limits.connections, True: limits.strangers}
 
-    async def serve(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-        nonlocal count
-        count += 1
+    async def serve(
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], *, is_stranger: bool
+    ) -> None:
+        open_connections[is_stranger] += 1
         try:
             await Connection(streams, handler, limits=limits, clock=clock).serve()
         except Exception:
             log.exception("connection failed")
         finally:
-            count -= 1
+            open_connections[is_stranger] -= 1
 
     async with asyncio.TaskGroup() as tasks:
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if count >= limits.connections:
-                log.warning("too many connections", extra={"limit": limits.connections})
+            is_stranger = peer_certificate(writer) is None
+            if open_connections[is_stranger] >= allowed[is_stranger]:
+                log.warning("too many connections", extra={"stranger": is_stranger})
                 writer.transport.abort()
                 return
-            tasks.create_task(serve((reader, writer)))
+            tasks.create_task(serve((reader, writer), is_stranger=is_stranger))
 
         server = await asyncio.start_server(
             accept,
