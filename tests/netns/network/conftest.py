@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyroute2.iproute.linux  # noqa: F401 - once here, not in every test's child
 import pytest
 
 from mutua.runtime import linux

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mutua.foundation.errors import Rejected, Unavailable
-from mutua.runtime.network import namespace
+from mutua.runtime.network import links, namespace
 from mutua.runtime.network.links import interface_index, node_end
 from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress
 
@@ -176,6 +176,35 @@ async def test_a_uid_cannot_leave_the_directory(lab: Any, uid: str) -> None:
     async with lab:
         with pytest.raises(Rejected, match="not a pod uid"):
             await lab.network.attach(uid, "10.244.0.9")
+
+
+@pytest.mark.parametrize("address", ["", "10.244.0", "fd00::1", "10.244.0.2/32"])
+async def test_an_address_that_is_none_is_rejected(lab: Any, address: str) -> None:
+    async with lab:
+        with pytest.raises(Rejected, match="not an IPv4 address"):
+            await lab.network.attach("pod", address)
+
+        assert await lab.network.attached() == frozenset()
+
+
+async def test_what_the_kernel_refuses_is_unavailable_and_says_what(lab: Any) -> None:
+    async with lab:
+        lab.directory.rmdir()
+
+        with pytest.raises(Unavailable, match=r"cannot attach pod one: .*No such file"):
+            await lab.network.attach("one", "10.244.0.2")
+
+        lab.directory.mkdir()
+        assert await lab.network.attach("one", "10.244.0.2")
+
+
+def test_what_netlink_refuses_is_unavailable_too() -> None:
+    with (
+        pytest.raises(Unavailable, match=r"cannot raise the dead: .*No such device"),
+        links.told("raise the dead"),
+        links.open_routes() as routes,
+    ):
+        routes.link("set", index=9999, state="up")
 
 
 async def test_starting_twice_is_starting_once(lab: Any) -> None:

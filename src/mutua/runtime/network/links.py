@@ -10,9 +10,12 @@ it costs a quarter of a second, and commands that only talk to the API must not 
 
 import hashlib
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from mutua.foundation.errors import Unavailable
 
 if TYPE_CHECKING:
     from pyroute2.iproute.linux import IPRoute
@@ -44,6 +47,27 @@ POD_SETTINGS: Final = {
     "ipv6/conf/default/disable_ipv6": "1",
 }
 """Programs without capabilities may listen on port 80 and use ping; no IPv6 except on loopback."""
+
+
+class NetworkRefused(Unavailable):
+    """The kernel refused a change to the network."""
+
+    code = "network.refused"
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Turn what the kernel refuses into an error that says what was wanted.
+
+    Raises:
+        Unavailable: A system call or netlink request inside failed.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        yield
+    except (OSError, NetlinkError) as error:
+        raise NetworkRefused(f"cannot {what}: {error}") from error
 
 
 def write_settings(settings: dict[str, str]) -> None:

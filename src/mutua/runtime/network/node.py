@@ -8,7 +8,8 @@ Runs in the daemon, which lives in the node's own network namespace N:
     nft: capture -> 15001 / 15006       nft: Service address -> random backend
 
 All changes go through one worker thread, in the order they were asked for: the event loop never
-waits for the kernel, and no two changes interleave.
+waits for the kernel, and no two changes interleave.  Opening a socket changes nothing and does not
+queue: probes have deadlines.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from mutua.foundation.errors import Rejected
 from mutua.runtime.network import conntrack, links, namespace, netfilter, service_table
 from mutua.runtime.network.capture import capture_messages
 from mutua.runtime.network.conntrack import Conversation
-from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress
+from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress, check_address
 from mutua.runtime.network.service_table import Services
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class NodeNetwork:
 
         Pods keep their wires and rules; Services keep the old table until the first `services`.
         """
-        await self._do(self._start)
+        await self._do("set up the node's network", self._start)
 
     async def stop(self) -> None:
         """Release this object's own resources; pods keep their network."""
-        await self._do(self._close)
+        await self._do("close the node's network", self._close)
         self._worker.shutdown(wait=False)
 
     async def attach(self, uid: str, address: str) -> str:
@@ -63,15 +64,15 @@ class NodeNetwork:
 
         Adopts what a crashed daemon left, complete or half made.
         """
-        return await self._do(partial(self._attach, uid, address))
+        return await self._do(f"attach pod {uid}", partial(self._attach, uid, address))
 
     async def detach(self, uid: str) -> None:
         """Take pod `uid` off the network; nothing of it stays."""
-        await self._do(partial(self._detach, uid))
+        await self._do(f"detach pod {uid}", partial(self._detach, uid))
 
     async def attached(self) -> frozenset[str]:
         """Return the uids of the pods that have a network namespace."""
-        return await self._do(self._attached)
+        return await self._do("list attached pods", self._attached)
 
     async def capture(self, uid: str, rules: CaptureRules | None) -> None:
         """Replace the pod's capture rules in one transaction; None captures nothing.
@@ -79,7 +80,8 @@ class NodeNetwork:
         Established connections go on as they are.
         """
         work = partial(netfilter.commit, capture_messages(rules))
-        await self._do(partial(namespace.call_inside, self._path(uid), work))
+        enter = partial(namespace.call_inside, self._path(uid), work)
+        await self._do(f"capture the traffic of pod {uid}", enter)
 
     async def services(self, table: Mapping[ServiceAddress, tuple[Backend, ...]]) -> None:
         """Replace what every Service address leads to, in one transaction.
@@ -87,16 +89,18 @@ class NodeNetwork:
         Established connections go on as they are; UDP, which has none, leaves a lost backend.  No
         backends: new connections are refused.
         """
-        await self._do(partial(self._services, dict(table)))
+        await self._do("replace Services", partial(self._services, dict(table)))
 
     async def socket(self, uid: str, kind: Literal["tcp", "udp"]) -> socket.socket:
         """Return a new non-blocking socket that lives in the pod's network namespace."""
         flavour = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
         work = partial(socket.socket, socket.AF_INET, flavour | socket.SOCK_NONBLOCK)
-        return await self._do(partial(namespace.call_inside, self._path(uid), work))
+        enter = partial(namespace.call_inside, self._path(uid), work)
+        return await asyncio.to_thread(_told, f"open a socket in pod {uid}", enter)
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+    async def _do(self, what: str, work: Callable[[], T]) -> T:
+        running = asyncio.get_running_loop()
+        return await running.run_in_executor(self._worker, _told, what, work)
 
     def _path(self, uid: str) -> Path:
         if not uid or uid in {".", ".."} or "/" in uid:
@@ -120,6 +124,7 @@ class NodeNetwork:
             self._routes = None
 
     def _attach(self, uid: str, address: str) -> str:
+        check_address(address)
         path = self._path(uid)
         if not namespace.is_namespace(path):
             links.disconnect_pod(self._opened(), uid)
@@ -151,6 +156,11 @@ class NodeNetwork:
         self._in_force = table
         if before is None or service_table.loses_udp_backends(before, table):
             conntrack.forget(partial(_is_stale, table))
+
+
+def _told(what: str, work: Callable[[], T]) -> T:
+    with links.told(what):
+        return work()
 
 
 def _is_stale(table: Services, known: Conversation) -> bool:

@@ -31,7 +31,7 @@ class ServiceAddress:
     protocol: Protocol = "tcp"
 
     def __post_init__(self) -> None:
-        _check_address(self.ip)
+        check_address(self.ip)
         _check_port(self.port)
 
 
@@ -48,7 +48,7 @@ class Backend:
     port: int
 
     def __post_init__(self) -> None:
-        _check_address(self.ip)
+        check_address(self.ip)
         _check_port(self.port)
 
 
@@ -89,7 +89,8 @@ def _check_port(port: int) -> None:
         raise Rejected(f"not a port: {port}")
 
 
-def _check_address(text: str) -> None:
+def check_address(text: str) -> None:
+    """Raise Rejected unless `text` is an IPv4 address."""
     try:
         IPv4Address(text)
     except AddressValueError as error:
