@@ -83,7 +83,7 @@ class _Init:
         spec = self._spec
         capability_mask(spec.capabilities)
         os.setsid()
-        program.restore_signals()
+        program.restore_defaults()
         program.close_except({0, 1, 2, self._report})
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         linux.set_process_name("mutua-init")

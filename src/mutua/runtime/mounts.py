@@ -1,7 +1,8 @@
 """What does a container see when it looks at the file system?
 
-The host's files, with the spec's mounts on top, its own /proc and /dev/shm, and without the paths
-to hide.  Runs in the container's first process, in a mount namespace of its own.
+The host's files, with its own /proc and a small /dev, a /sys that cannot be written to, the
+spec's mounts on top, and without the paths to hide.  Runs in the container's first process, in a
+mount namespace of its own.
 
 Nothing on the host is ever created to carry a mount.  A target that does not exist is made to
 appear by *mimicking* the deepest directory above it that does: a small tmpfs is mounted there,
@@ -30,6 +31,21 @@ namespace, so a capability check alone would let it set net.* of its pod.  Sourc
 paths of the OCI runtimes' default specification.
 """
 
+DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+"""What /dev holds: nothing that leads around the file system's permissions.
+
+The host's disks are files of root, and in a mesh that root runs so is the application.  Source:
+the default devices of the OCI runtime specification.
+"""
+
+DEVICE_LINKS: Final = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+
 STAGE: Final = "/proc"
 """Where a new root is put together; any directory that exists everywhere."""
 
@@ -43,12 +59,12 @@ def arrange(mounts: Sequence[Mount], hide: Sequence[str]) -> None:
     """
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     sources = [_clone(mount) for mount in mounts]
+    _mount_dev()
+    _mount_sys()
+    _mount_proc()
     view = _View()
     for mount, source in zip(mounts, sources, strict=True):
         _attach(view, mount, source)
-    if os.path.isdir("/dev/shm"):  # noqa: PTH112, S108 - the standard place of POSIX shared memory
-        linux.mount("tmpfs", "/dev/shm", "tmpfs", TMPFS_FLAGS, "mode=1777")  # noqa: S108
-    _mount_proc()
     view.seal()
     for path in hide:
         _hide(path)
@@ -85,7 +101,8 @@ class _View:
     """The file system under construction: which mounts are ours to create names in."""
 
     def __init__(self) -> None:
-        self._mounted: dict[str, bool] = {}  # mount point -> a tmpfs nobody else sees
+        # Mount point -> whether it is a tmpfs nobody else sees.
+        self._mounted = {"/dev": True, "/dev/pts": False, "/proc": False, "/sys": False}
         self._mimics: list[str] = []
 
     def mounted(self, target: str, *, ours: bool) -> None:
@@ -176,6 +193,30 @@ def _enter_root(new_root: str) -> None:
     linux.pivot_root(".", ".")
     linux.umount(".", linux.MNT_DETACH)
     os.chdir("/")
+
+
+def _mount_dev() -> None:
+    clones = [(name, linux.clone_mount(f"/dev/{name}")) for name in DEVICES]
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("tmpfs", "/dev", "tmpfs", flags, "mode=0755,size=64m")
+    for name, tree in clones:
+        os.close(os.open(f"/dev/{name}", os.O_CREAT | os.O_CLOEXEC, 0o644))
+        linux.attach_mount(tree, f"/dev/{name}")
+        os.close(tree)
+    for name, target in DEVICE_LINKS.items():
+        os.symlink(target, f"/dev/{name}")  # noqa: PTH211
+    os.mkdir("/dev/shm")  # noqa: PTH102, S108 - the standard place of POSIX shared memory
+    linux.mount("tmpfs", "/dev/shm", "tmpfs", TMPFS_FLAGS, "mode=1777")  # noqa: S108
+    os.mkdir("/dev/pts")  # noqa: PTH102
+    linux.mount("devpts", "/dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
+
+
+def _mount_sys() -> None:
+    if os.path.isdir("/sys/kernel"):  # noqa: PTH112
+        tree = linux.clone_mount("/sys")
+        linux.make_read_only(tree)
+        linux.attach_mount(tree, "/sys")
+        os.close(tree)
 
 
 def _mount_proc() -> None:

@@ -171,6 +171,40 @@ async def test_an_impossible_mount_is_explained(
     assert str(failure.value) == sentence
 
 
+async def test_devices_are_few_and_lead_nowhere(mesh: PrivateMesh) -> None:
+    script = (
+        "find /dev -type b; cd /dev && ls; "
+        "echo x > /dev/null && head -c 3 /dev/zero | wc -c && echo out > /dev/stdout"
+    )
+    devices = "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero"
+
+    assert (await shell(mesh, script, mesh.spec())).output.split() == [*devices.split(), "3", "out"]
+
+
+async def test_a_volume_may_replace_shared_memory_or_add_to_dev(mesh: PrivateMesh) -> None:
+    message = mesh.base / "message"
+    message.touch()
+    mounts = (
+        Mount(target="/dev/shm", kind="tmpfs"),
+        Mount(target="/dev/termination-log", source=str(message)),
+    )
+
+    result = await shell(
+        mesh, "echo bye > /dev/termination-log; ls -A /dev/shm", mesh.spec(mounts=mounts)
+    )
+
+    assert result == Result(0, "")
+    assert message.read_text() == "bye\n"
+
+
+async def test_the_machine_cannot_be_configured(mesh: PrivateMesh) -> None:
+    script = "for f in /sys/x /sys/kernel/x /sys/fs/cgroup/x; do mkdir $f 2>&1; done; true"
+
+    output = (await shell(mesh, script, mesh.spec())).output
+
+    assert output.count("Read-only file system") >= 2
+
+
 async def test_the_containers_own_proc_and_shared_memory_are_mounted(mesh: PrivateMesh) -> None:
     script = "ls /dev/shm; echo x > /dev/shm/x; ls /dev/shm; tr '\\0' ' ' < /proc/2/cmdline"
 

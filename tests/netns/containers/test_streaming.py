@@ -413,7 +413,7 @@ async def test_what_is_not_supported_is_refused_before_the_upgrade(mesh: Private
         spdy = ((b"connection", b"Upgrade"), (b"upgrade", b"SPDY/3.1"))
         for headers in (spdy, Client(reader, writer).hello("v1.channel.k8s.io")):
             request = ExecRequest(namespace="shop", pod="web", command=("true",), headers=headers)
-            with pytest.raises(MutuaError, match="exec (is offered over|needs the) WebSocket"):
+            with pytest.raises(MutuaError, match=r"exec (is offered over|needs the) WebSocket"):
                 await cluster.streams.exec(request, reader, writer)
         with pytest.raises(MutuaError, match=r"a terminal \(-t\) is not supported yet"):
             await cluster.streams.exec(replace(request, tty=True), reader, writer)

@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(0, _SOURCE)
 
 from mutua.runtime import linux  # noqa: E402 - needs the path set just above
+from mutua.runtime.shim import program  # noqa: E402
 from mutua.runtime.shim.server import Server  # noqa: E402
 
 NAMESPACES: Final = (
@@ -89,6 +90,7 @@ def prepare(run: str) -> socket.socket:
         OSError: Says what the kernel refused.
     """
     linux.set_process_name("mutua-shim")
+    program.raise_descriptor_limit()
     try:
         linux.mount("", "/", "", linux.MS_REC | linux.MS_SLAVE)
         for name in PRIVATE:

@@ -178,7 +178,7 @@ class _Child:
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.write(self._errors, b"%d\n" % container.host_pid(proc))
         os.setsid()
-        program.restore_signals()
+        program.restore_defaults()
         linux.setns(self._pidfd, NAMESPACES)
         confine()
         program.take_descriptors(self._command.descriptors, self._errors)

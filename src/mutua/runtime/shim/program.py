@@ -9,6 +9,7 @@ of file once the program runs.
 import errno
 import fcntl
 import os
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
@@ -73,8 +74,19 @@ def _explain(path: str, error: OSError) -> str:
     return f"program {path!r}: {linux.reason(error)}"
 
 
-def restore_signals() -> None:
-    """Set every signal to its default and block none: the shim's choices are not the program's."""
+_descriptor_limits: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""What the shim was started with, which is what programs get."""
+
+
+def raise_descriptor_limit() -> None:
+    """Let the shim hold a descriptor per container, however low its user's soft limit is."""
+    _, hard = _descriptor_limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def restore_defaults() -> None:
+    """Undo what the shim chose for itself: every signal at its default, the limits as given."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, _descriptor_limits)
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
@@ -109,7 +121,7 @@ def close_except(keep: set[int]) -> None:
 def become(argv: Sequence[str], env: Mapping[str, str], cwd: str, errors: int) -> NoReturn:
     """Become the program, or write why not to `errors` and exit."""
     try:
-        restore_signals()
+        restore_defaults()
         execute(argv, env, cwd)
     except BaseException as error:  # noqa: BLE001 - a forked child must not return to its parent's code
         sentence = error.strerror if isinstance(error, OSError) else f"{error!r}"

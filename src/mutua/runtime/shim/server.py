@@ -69,7 +69,7 @@ class Server:
         try:
             callback(mask)
         except Exception:  # noqa: BLE001 - the loop outlives every bug: all pods depend on it
-            traceback.print_exc(file=sys.stderr)
+            _complain(traceback.format_exc())
 
     def _watch(self, descriptor: int, callback: Callable[[], None] | None) -> None:
         if callback is None:
@@ -81,7 +81,7 @@ class Server:
     # Connections
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, ConnectionError):
             sock, _ = self._listener.accept()
             if not _is_trusted(sock) or len(self._connections) >= MAX_CONNECTIONS:
                 sock.close()
@@ -104,7 +104,7 @@ class Server:
             for message in messages:
                 self._handle(one, message)
         except ProtocolViolation as error:
-            sys.stderr.write(f"shim: dropped a connection: {error}\n")
+            _complain(f"dropped a connection: {error}")
             self._drop(one)
 
     def _drop(self, one: Connection) -> None:
@@ -149,7 +149,7 @@ class Server:
         except MutuaError as error:
             answer(error)
         except Exception as error:  # noqa: BLE001 - answered and logged: the peer must not wait
-            traceback.print_exc(file=sys.stderr)
+            _complain(traceback.format_exc())
             answer(Rejected(f"cannot do that: {error!r}"))
         finally:
             for descriptor in descriptors:
@@ -205,6 +205,13 @@ class Server:
                 told = self._executions.reaped(pid, status)
                 if told is not None:
                     self._send(*told)
+
+
+def _complain(text: str) -> None:
+    """Write to the shim's log, if it can be written to: a full disk must not end the mesh."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _is_trusted(sock: socket.socket) -> bool:
