@@ -141,6 +141,26 @@ async def test_a_stream_ends_when_its_client_goes_away(serve: Serve) -> None:
         await closed.wait()
 
 
+async def test_a_client_that_does_not_read_is_hung_up_on(serve: Serve) -> None:
+    closed = asyncio.Event()
+
+    async def flood() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+        finally:
+            closed.set()
+
+    async def stream(request: Request) -> Reply:
+        return Stream(chunks=flood(), content_type="text/plain", refuse=refuse)
+
+    async with serve(stream, Limits(write=0.2)) as server, server.connect() as peer:
+        peer.writer.transport.pause_reading()
+        await peer.send(GET)
+
+        await closed.wait()
+
+
 async def test_a_stream_that_ends_leaves_the_connection_usable(serve: Serve) -> None:
     async def two() -> AsyncIterator[bytes]:
         yield b""

@@ -104,10 +104,14 @@ async def test_a_file_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "mesh.db", SystemClock())
 
 
-async def test_the_file_is_private(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "mesh.db", SystemClock()).close()
+async def test_what_is_on_disk_is_private(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "mesh.db", SystemClock())
+    await store.create(CONFIG_MAPS, config("a"))
 
-    assert (tmp_path / "mesh.db").stat().st_mode & 0o777 == 0o600
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    store.close()
+
+    assert modes == {"mesh.db": 0o600, "mesh.db-wal": 0o600}
 
 
 async def test_a_write_that_finds_no_room_has_not_happened(tmp_path: Path) -> None:
