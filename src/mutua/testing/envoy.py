@@ -134,13 +134,13 @@ def route(name: str, body: str) -> Resource:
     return _resource("RouteConfiguration", name, {"name": name, **_routes(body)})
 
 
-def cluster(name: str, *, connect_timeout: str = "1s") -> Resource:
-    """Return a cluster whose endpoints come through EDS."""
+def cluster(name: str, *, connect_timeout: str = "1s", patience: str = "5s") -> Resource:
+    """Return a cluster whose endpoints come through EDS, awaited for `patience`, 0s for ever."""
     value = {
         "name": name,
         "type": "EDS",
         "connect_timeout": connect_timeout,
-        "eds_cluster_config": {"eds_config": FROM_ADS},
+        "eds_cluster_config": {"eds_config": {**FROM_ADS, "initial_fetch_timeout": patience}},
     }
     return _resource("Cluster", name, value)
 

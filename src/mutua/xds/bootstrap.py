@@ -14,8 +14,7 @@ fetched without a timeout.  Nothing else of the admin interface is reachable thr
 15090: both match one exact path.
 
 The compiler refers to secrets by `ConfigSource(api_config_source=delta gRPC to SDS_CLUSTER)`, and
-to endpoints, routes and extensions by `ConfigSource(ads={})`, with a fetch timeout of a few seconds
-for endpoints: Envoy waits for endpoints again whenever a cluster changed.
+to endpoints, routes and extensions by `ConfigSource(ads={})`.
 
 Source: istio-semantics 8.1, 11.1, 11.2; Istio tools/packaging/common/envoy_bootstrap.json.
 """

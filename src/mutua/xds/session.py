@@ -156,12 +156,21 @@ class DeltaSession:
         if len(self._subscriptions) >= MAX_TYPES:
             raise ProtocolViolation(f"more than {MAX_TYPES} types on one stream")
         wildcard = WILDCARD in request.subscribe or not request.subscribe
-        subscription = Subscription(wildcard, request.versions)
+        subscription = Subscription(wildcard, {} if self._warming(request) else request.versions)
         subscription.subscribe(request.subscribe)
         self._subscriptions[request.type_url] = subscription
         if self.generation:
             subscription.reveal(self._wanted(request.type_url))
         return subscription
+
+    def _warming(self, request: Request) -> bool:
+        """Tell whether a reconnecting peer waits for endpoints that it says it has.
+
+        Envoy opens with clusters, unless some still warm up: then it withholds the request, and
+        those clusters take only endpoints that arrive from now on.  So a stream that broke
+        between a cluster and its endpoints would leave that cluster, and all later ones, waiting.
+        """
+        return request.type_url == ENDPOINT and CLUSTER not in self._subscriptions
 
     def _subscribe(self, request: Request, subscription: Subscription) -> None:
         subscription.subscribe(request.subscribe)

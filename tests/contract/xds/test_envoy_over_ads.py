@@ -28,6 +28,7 @@ from mutua.xds.resource import (
     ResourceSet,
 )
 from mutua.xds.server import ads_handler, serve_workload
+from mutua.xds.session import DeltaSession
 from mutua.xds.subscription import Response
 
 
@@ -190,6 +191,31 @@ async def test_after_a_restart_of_ours_nothing_is_sent_that_it_has(
             await confirmed(after, 2)
             assert sent == [("RouteConfiguration", "r")]
             assert await envoy.get("web") == (200, "2")
+
+
+async def test_a_stream_that_broke_during_a_warm_up_leaves_no_cluster_waiting(
+    envoy: Envoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state(connect_timeout: str) -> ProxyResources:
+        clusters = [cluster("a", connect_timeout=connect_timeout, patience="0s")]
+        return resources(clusters, [endpoints("a", 1)])
+
+    async with envoy.running():
+        before = Feed("web-1.shop")
+        before.publish(state("1s"), 1)
+        async with served(before, envoy.xds):
+            await confirmed(before, 1)
+            # The connection ends between the cluster and its endpoints.
+            monkeypatch.setattr(DeltaSession, "_warm", lambda _session, _clusters: None)
+            before.publish(state("2s"), 2)
+            await eventually(lambda: envoy.stat("cluster_manager.warming_clusters"), "warming")
+        monkeypatch.undo()
+
+        after = Feed("web-1.shop")
+        after.publish(state("2s"), 2)
+        async with served(after, envoy.xds):
+            await confirmed(after, 2)
+            assert await envoy.stat("cluster_manager.warming_clusters") == 0
 
 
 async def test_a_restarted_envoy_gets_everything_again(envoy: Envoy) -> None:

@@ -209,6 +209,15 @@ def test_reconnecting_gets_what_changed_meanwhile(early: bool) -> None:
     assert summary(drain(session)) == [(CLUSTER, ["b", "c"], ["gone"])]
 
 
+def test_reconnecting_in_the_middle_of_a_warm_up_gets_the_endpoints_again() -> None:
+    session = DeltaSession()
+    session.update(target(cds=[r("a")], lds=[r("l")], eds=[r("a")]), 4)
+
+    session.receive(Request(type_url=ENDPOINT, subscribe=("a",), versions={"a": r("a").version}))
+
+    assert summary(drain(session)) == [(ENDPOINT, ["a"], [])]
+
+
 def test_a_name_that_does_not_exist_is_answered() -> None:
     session = connected(cds=[], lds=[])
     session.receive(Request(type_url=ENDPOINT, subscribe=("nobody",)))
