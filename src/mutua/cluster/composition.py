@@ -19,7 +19,7 @@ from typing import Final
 from mutua.agent.agent import Agent
 from mutua.agent.issuer import LocalIssuer
 from mutua.api.kinds import KINDS
-from mutua.api.object import ENDPOINT_SLICES, NAMESPACES, SERVICES
+from mutua.api.object import NAMESPACES
 from mutua.cluster.adapters import NetworkProber, PodTokens
 from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
 from mutua.cluster.apiserver.credentials import (
@@ -34,9 +34,7 @@ from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.service_ip import ServiceAddresses
-from mutua.cluster.dns import DnsServer
-from mutua.cluster.dns_records import Records
-from mutua.cluster.dns_wire import Answer
+from mutua.cluster.nameservice import NameService
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
@@ -110,10 +108,12 @@ class Mesh:
         )
         envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, domain)
+        node = node_settings(settings, envoy)
+        self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
             NodeContext(
-                settings=node_settings(settings, envoy),
+                settings=node,
                 runtime=PodRuntime(outside.shim, outside.network, prober),
                 view=self._controllers.view,
                 events=self._controllers.events,
@@ -122,7 +122,6 @@ class Mesh:
                 tokens=PodTokens(self.registry, self._signer),
             )
         )
-        self._names = _Names(self._controllers)
         self._clock = clock
 
     def services(self, report: Callable[[str], None]) -> Mapping[str, Service]:
@@ -144,7 +143,7 @@ class Mesh:
             "control plane": announced("starting the control plane", self._control_plane.run),
             "agent": self._agent.run,
             "root certificates": self._root_certificates.run,
-            "dns": self._serve_names,
+            "dns": self._names.run,
             "node": announced("starting the node", self._run_node),
             "api": announced("opening the API", self._serve_api),
         }
@@ -155,10 +154,6 @@ class Mesh:
             group.create_task(self._controllers.run(), name="controllers")
             await self._controllers.view.wait_synced()
             ready()
-
-    async def _serve_names(self, ready: Ready) -> None:
-        self._names.follow()
-        await DnsServer(self._names.lookup).serve(ready)
 
     async def _run_node(self, ready: Ready) -> None:
         try:
@@ -179,27 +174,6 @@ class Mesh:
         _announce(layout, listener, self.credentials)
         tls = tls_context(self.credentials.server_file, self.credentials.authority_pem)
         await server.serve(listener, tls=tls, ready=ready)
-
-
-class _Names:
-    """DNS names, rebuilt at the next question after a Service or its endpoints changed."""
-
-    def __init__(self, controllers: Controllers) -> None:
-        self._view = controllers.view
-        self._records: Records | None = None
-
-    def follow(self) -> None:
-        for resource in (SERVICES, ENDPOINT_SLICES):
-            self._view[resource].subscribe(lambda _change: self._forget())
-
-    def _forget(self) -> None:
-        self._records = None
-
-    def lookup(self, name: str) -> Answer | None:
-        if self._records is None:
-            view = self._view
-            self._records = Records(view[SERVICES].list(), view[ENDPOINT_SLICES].list())
-        return self._records.lookup(name)
 
 
 async def create_namespaces(store: ObjectStore) -> None:

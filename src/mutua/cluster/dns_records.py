@@ -9,7 +9,7 @@ A name above an existing one exists too, with no records, so that resolvers go o
 search domain.  Source: kubernetes/dns, docs/specification.md (version 1.1.0).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
 
@@ -41,6 +41,18 @@ class Records:
         for service in services:
             for name, answer in _service_names(service, grouped):
                 self._add(name.lower(), answer)
+
+    @classmethod
+    def of(cls, names: Mapping[str, Answer]) -> "Records":
+        """Return the names that another `Records` had."""
+        records = cls()
+        records._names = dict(names)
+        return records
+
+    @property
+    def names(self) -> Mapping[str, Answer]:
+        """Every name, in full and lower case, without a final dot."""
+        return self._names
 
     def lookup(self, name: str) -> Answer | None:
         """Return what is known about a lower-case name without final dot; None: no such name."""

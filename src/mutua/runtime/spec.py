@@ -6,7 +6,7 @@ Both directions travel as JSON, so every field is text, a number, or a tuple or 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mutua.foundation.errors import Rejected, Unavailable
 
@@ -104,6 +104,10 @@ class ContainerState:
     signal: int | None = None
     error: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+NODE: Final = "node"
+"""Stands where the pod's uid is in the ids of containers that belong to the node itself."""
 
 
 def pod_of(container_id: str) -> str:

@@ -100,12 +100,17 @@ def main() -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP)) as capture:
         sys.stdout.write("{}\n")
         sys.stdout.flush()
+        asked_to_end = False
         while True:
-            ready, _, _ = select.select([capture, sys.stdin], [], [])
-            if sys.stdin in ready and not os.read(sys.stdin.fileno(), 1):
-                return
-            if capture in ready and (segment := read_segment(capture.recv(65536))) is not None:
-                sys.stdout.write(json.dumps(asdict(segment)) + "\n")
+            waiting = [capture] if asked_to_end else [capture, sys.stdin]
+            ready, _, _ = select.select(waiting, [], [], 0 if asked_to_end else None)
+            if capture in ready:
+                if (segment := read_segment(capture.recv(65536))) is not None:
+                    sys.stdout.write(json.dumps(asdict(segment)) + "\n")
+            elif asked_to_end:
+                return  # everything that had arrived by then is reported
+            elif not os.read(sys.stdin.fileno(), 1):
+                asked_to_end = True
 
 
 if __name__ == "__main__":

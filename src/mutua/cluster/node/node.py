@@ -19,7 +19,7 @@ from mutua.cluster.node.services import ServiceRouter
 from mutua.cluster.node.worker import PodWorker
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import MutuaError
-from mutua.runtime.spec import ContainerState, ShimGone, pod_of
+from mutua.runtime.spec import NODE, ContainerState, ShimGone, pod_of
 
 RESTART = Backoff(first=0.5, ceiling=30.0, jitter=0.0)
 """Between restarts of a pod's worker that died of a bug, in seconds."""
@@ -68,7 +68,7 @@ class Node:
 
     async def _remove_orphans(self, found: Sequence[ContainerState]) -> None:
         """Remove containers, networks and files of pods that no longer exist."""
-        known = {uid(pod) for pod in self._context.view[PODS].list()}
+        known = {uid(pod) for pod in self._context.view[PODS].list()} | {NODE}
         runtime = self._context.runtime
         for state in found:
             if pod_of(state.id) not in known:
