@@ -26,9 +26,6 @@ NAME_LABEL: Final = "kubernetes.io/metadata.name"
 FINALIZER: Final = "kubernetes"
 """Holds a Terminating namespace until it is empty."""
 
-SYSTEM: Final = ("default", "kube-system", "istio-system")
-"""Namespaces that every mesh has."""
-
 CREATORS: Final = (DEPLOYMENTS, REPLICA_SETS, PODS)
 """Deleted first and in this order: what creates goes before what it creates."""
 
@@ -56,19 +53,7 @@ class NamespaceController:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        for name in SYSTEM:
-            await self._ensure_exists(name)
         await self._loop.run()
-
-    async def _ensure_exists(self, name: str) -> None:
-        if self._view[NAMESPACES].get("", name) is None:
-            metadata = {"name": name, "labels": {NAME_LABEL: name}}
-            try:
-                await self._view.create(
-                    NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-                )
-            except AlreadyExists:
-                return
 
     def _content_changed(self, change: Change) -> None:
         """The last object to go takes a Terminating namespace along; the default account stays."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mutua.api.object import Object
-from mutua.cluster.node.record import Record, Role, Terminated
+from mutua.cluster.node.record import Record, Role, Terminated, Waiting
 from mutua.cluster.node.sidecar import SIDECAR
 from mutua.foundation.clock import parse_rfc3339
 from mutua.runtime.spec import ContainerState
@@ -45,6 +45,9 @@ def _blank(pod: Object) -> list[Record]:
         Record(c, Role.SIDECAR if injected and c["name"] == SIDECAR else Role.APP, uid)
         for c in spec["containers"]
     ]
+    if inits:
+        for record in containers:
+            record.state = Waiting("PodInitializing")
     return inits + containers
 
 

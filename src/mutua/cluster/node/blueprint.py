@@ -82,13 +82,19 @@ def prepare_directories(place: Place, names: Sequence[str]) -> None:
     """Make the files that every container of a pod needs.  Idempotent."""
     etc = place.directory / "etc"
     etc.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (etc / "hosts").write_text(hosts_file(place))
-    (etc / "resolv.conf").write_text(resolv_conf(place))
-    (etc / "hostname").write_text(place.hostname + "\n")
+    _write(etc / "hosts", hosts_file(place))
+    _write(etc / "resolv.conf", resolv_conf(place))
+    _write(etc / "hostname", place.hostname + "\n")
     for name in names:
         private = place.directory / "containers" / name / "tmp"
         private.mkdir(parents=True, exist_ok=True)
         private.chmod(0o1777)
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave a file alone that is right: running containers read it."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def hosts_file(place: Place) -> str:

@@ -4,7 +4,8 @@ Level-triggered: `advance` does whatever can be done now and says when to look a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,34 @@ from mutua.cluster.node.images import ImageUnknown
 from mutua.cluster.node.record import CRASH, Record, Role, Terminated, Waiting, restarts
 from mutua.cluster.node.volumes import Sources, token_seconds, volume_files, write_files
 from mutua.foundation.backoff import Backoff
-from mutua.foundation.errors import MutuaError, Rejected
+from mutua.foundation.errors import MutuaError, Rejected, Unavailable
 from mutua.runtime.spec import ContainerSpec, ContainerState, StartFailed
 
 PREPARE: Final = Backoff(first=0.25, ceiling=30.0, jitter=0.0)
 """Between tries to give a pod its network and volumes, in seconds."""
+
+STEP: Final = 30.0
+"""Seconds that one step towards a running container may take, far beyond any expected."""
 
 TOKEN_SHARE: Final = 0.8
 """Share of a token's life after which it is replaced (kubelet)."""
 
 CURABLE: Final = frozenset({"ErrImagePull", "CreateContainerConfigError", "ContainerCreating"})
 """Reasons to wait that an edit of a ConfigMap or Secret may end."""
+
+
+@asynccontextmanager
+async def bounded(what: str, seconds: float) -> AsyncIterator[None]:
+    """Give up on work that takes too long.
+
+    Raises:
+        Unavailable: The time is over.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"{what} took longer than {seconds:g} s") from error
 
 
 class Launcher:
@@ -80,8 +98,9 @@ class Launcher:
 
     async def _prepare(self, now: float) -> bool:
         try:
-            await self._connect()
-            await self._write_volumes()
+            async with bounded("preparing the pod", STEP):
+                await self._connect()
+                await self._write_volumes()
         except MutuaError as error:
             self._retry_at = now + PREPARE.delay(self._failures, draw=0.5)
             self._failures += 1
@@ -186,7 +205,8 @@ class Launcher:
         """Start a container, or adopt it: a request of a daemon that died may still arrive."""
         containers = self._state.node.runtime.containers
         try:
-            return await containers.start(spec)
+            async with bounded("starting the container", STEP):
+                return await containers.start(spec)
         except Rejected:
             for found in await containers.containers():
                 if found.id == spec.id and found.running:
@@ -216,6 +236,8 @@ class Launcher:
                 reason = "CreateContainerConfigError"
             case StartFailed():
                 reason = "CreateContainerError"
+                if not error.hint:
+                    text += "; install it on this machine, or correct the container's command"
             case Rejected():
                 reason = "CreateContainerConfigError"
             case _:

@@ -73,7 +73,6 @@ class Record:
         crashes: Ends in a row that came too soon.
         failures: Failed tries to start the current attempt.
         retry_at: Loop time before which nothing is tried.
-        killed: Why the node itself ended it, "" if it did not.
     """
 
     spec: Mapping[str, Any]
@@ -88,7 +87,6 @@ class Record:
     crashes: int = 0
     failures: int = 0
     retry_at: float = 0.0
-    killed: str = ""
 
     @property
     def name(self) -> str:
@@ -115,7 +113,6 @@ class Record:
         self.state = Running(started_at)
         self.fresh = False
         self.failures = 0
-        self.killed = ""
         self.started = not self.spec.get("startupProbe")
         self.ready = self.started and not self.spec.get("readinessProbe")
 

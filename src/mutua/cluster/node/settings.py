@@ -19,8 +19,8 @@ class NodeSettings:
         dns: The cluster's name server.
         domain: The cluster's DNS domain.
         hide: Host paths no container may see, besides the mesh's own directories.
-        visible: Host paths that must stay visible although they lie in /tmp or in what is
-            hidden: where the interpreter and the catalogue's programs are installed.
+        visible: Host paths that stay visible although they lie in /tmp, which every container has
+            for itself: where the interpreter and the catalogue's programs are installed.
         version: Shown by `kubectl get nodes`.
     """
 

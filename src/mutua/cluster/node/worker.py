@@ -178,8 +178,9 @@ class PodWorker:
         """End a container that a probe has given up."""
         message = f"Container {record.name} failed {why.lower()} probe, will be restarted"
         self.state.tell("Normal", "Killing", message)
-        record.killed = message
-        self._spawn(teardown.stop_unwell(self.state, record), f"end of {record.id}")
+        self._neglect(record)
+        work = teardown.stop_unwell(self.state, record)
+        self._watches[record.name] = self._spawn(work, f"end of {record.id}")
 
     async def _report(self) -> None:
         """Write the status if it has changed."""

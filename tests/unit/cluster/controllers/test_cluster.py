@@ -93,15 +93,6 @@ async def test_a_namespace_gets_its_label_and_its_default_account() -> None:
         assert shop["status"]["phase"] == "Active"
 
 
-async def test_the_system_namespaces_exist() -> None:
-    async with running_cluster() as cluster:
-
-        async def there() -> bool:
-            return {"default", "istio-system"} <= set(await cluster.names(NAMESPACES, ""))
-
-        await cluster.until(there)
-
-
 async def test_a_deleted_namespace_goes_when_its_last_pod_has_ended() -> None:
     async with running_cluster() as cluster:
         await cluster.apply(NAMESPACES, namespace("shop"))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from mutua.api.object import CONFIG_MAPS, EVENTS, PODS, SECRETS, Object
+from mutua.api.object import CONFIG_MAPS, EVENTS, PODS, SECRETS, SERVICES, Object
 from mutua.cluster.controllers.condition import find_condition, is_true
+from mutua.runtime.network.rules import ServiceAddress
 from mutua.testing.cluster import FakeCluster
 from mutua.testing.node import FakeNode
 
@@ -503,3 +504,88 @@ async def test_an_address_is_durable_before_it_is_used(world: Callable[[], World
 
         [ip] = cluster.node.network.addresses.values()
         assert (await cluster.pod())["status"]["podIP"] == ip
+
+
+async def test_deleting_an_unwell_pod_does_not_wait_for_its_restart(
+    world: Callable[[], World],
+) -> None:
+    cluster = world()
+    cluster.node.containers.exec_code = 1
+    spec = pod("stubborn", terminationGracePeriodSeconds=300)
+    spec["spec"]["containers"][0]["livenessProbe"] = {
+        "exec": {"command": ["check"]}, "periodSeconds": 1,
+    }  # fmt: skip
+    async with cluster.node.running():
+        await cluster.apply(PODS, spec)
+        await cluster.until(lambda: cluster.node.containers.signals)
+        begun = cluster.clock.now()
+
+        await cluster.store.delete(PODS, "shop", "web", grace=5)
+        await cluster.gone()
+
+        assert (cluster.clock.now() - begun).total_seconds() < 10
+
+
+async def test_a_pre_stop_hook_runs_before_the_signal(world: Callable[[], World]) -> None:
+    cluster = world()
+    spec = pod()
+    spec["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": ["drain"]}}}
+    async with cluster.node.running():
+        await cluster.apply(PODS, spec)
+        await cluster.when(is_ready)
+
+        await cluster.store.delete(PODS, "shop", "web", grace=5)
+        await cluster.gone()
+
+        assert [argv for _, argv in cluster.node.containers.executed] == [("drain",)]
+
+
+async def test_a_startup_probe_holds_the_others_back(world: Callable[[], World]) -> None:
+    cluster = world()
+    cluster.node.prober.ill = {1}
+    spec = pod()
+    spec["spec"]["containers"][0] |= {
+        "startupProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": 2}, "periodSeconds": 1},
+    }
+    async with cluster.node.running():
+        await cluster.apply(PODS, spec)
+        await cluster.until(lambda: len(cluster.node.prober.asked) > 3)
+        assert {target.port for target in cluster.node.prober.asked} == {1}
+
+        cluster.node.prober.ill = set()
+
+        await cluster.when(is_ready)
+
+
+async def test_an_object_deleted_and_made_again_gets_new_processes(
+    world: Callable[[], World],
+) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod())
+        before = await cluster.when(is_ready)
+
+        await cluster.store.delete(PODS, "shop", "web", grace=0)
+        await cluster.apply(PODS, pod())
+        after = await cluster.when(is_ready)
+        await cluster.until(lambda: len(cluster.node.containers.states) == 1)
+
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        assert cluster.node.containers.running == [f"{after['metadata']['uid']}/app/0"]
+        assert after["status"]["podIP"] != before["status"]["podIP"]
+
+
+async def test_service_addresses_lead_to_ready_pods(world: Callable[[], World]) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(
+            SERVICES,
+            {
+                "metadata": {"namespace": "shop", "name": "web"},
+                "spec": {"clusterIP": "10.96.1.1", "ports": [{"port": 80}]},
+            },
+        )
+        await cluster.until(lambda: cluster.node.network.table)
+
+        assert cluster.node.network.table == {ServiceAddress("10.96.1.1", 80): ()}
