@@ -70,6 +70,7 @@ class SqliteJournal(Journal):
         """
         self._capacity = capacity
         self._writes: dict[Resource, int] = {}
+        path.touch(mode=0o600)  # before SQLite, which gives its -wal file the same mode
         self._db = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
         try:
             self._prepare(path, synchronous)
@@ -117,10 +118,12 @@ class SqliteJournal(Journal):
             )
             self._trim(key.resource)
             self._db.execute("commit")
-        except BaseException:
+        except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("rollback")
-            raise
+            raise Unavailable(
+                f"cannot write to the object store: {error}", hint="make room on its disk"
+            ) from error
 
     @override
     def close(self) -> None:
@@ -142,7 +145,6 @@ class SqliteJournal(Journal):
                 f"the object store {path} has format {found}, this version reads {FORMAT}",
                 hint="use the version of mutua that wrote it",
             )
-        path.chmod(0o600)
 
     def _trim(self, resource: Resource) -> None:
         writes = self._writes.get(resource, 0) + 1
