@@ -1,4 +1,4 @@
-"""Is a plaintext request served at this instant?  Asked without a pause, until standard input ends.
+"""Is a plaintext request served at this instant?  Asked without a pause, until killed.
 
     python -m mutua.cli.bench.probe HOST PORT
 
@@ -6,7 +6,6 @@ prints `<state> <monotonic seconds>` each time the answer changes; the clock is 
 the same for every process of the machine.  Each question is a connection of its own.
 """
 
-import select
 import socket
 import sys
 import time
@@ -23,10 +22,10 @@ def is_served(host: str, port: int) -> bool:
 
 
 def main() -> None:
-    """Probe until nobody listens any more."""
+    """Probe until killed."""
     host, port = sys.argv[1], int(sys.argv[2])
     last: bool | None = None
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while True:
         served = is_served(host, port)
         if served != last:
             sys.stdout.write(f"{'served' if served else 'refused'} {time.monotonic():.6f}\n")
