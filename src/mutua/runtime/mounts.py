@@ -196,7 +196,8 @@ def _enter_root(new_root: str) -> None:
 
 
 def _mount_dev() -> None:
-    clones = [(name, linux.clone_mount(f"/dev/{name}")) for name in DEVICES]
+    present = [name for name in DEVICES if os.path.lexists(f"/dev/{name}")]
+    clones = [(name, linux.clone_mount(f"/dev/{name}")) for name in present]
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
     linux.mount("tmpfs", "/dev", "tmpfs", flags, "mode=0755,size=64m")
     for name, tree in clones:

@@ -11,7 +11,7 @@ import pytest
 
 from mutua.foundation.errors import Rejected
 from mutua.runtime.shim.protocol import MAX_FRAME, encode
-from mutua.testing.shims import PrivateMesh, wait_until
+from mutua.testing.shims import PrivateMesh, is_alive, wait_until
 
 
 def frame(body: bytes) -> bytes:
@@ -113,6 +113,23 @@ async def test_an_impossible_container_fails_to_start(
         assert await shim.containers() == []
 
     assert str(refusal.value)
+
+
+@pytest.mark.parametrize("grace", [float("nan"), -1.0, 0])
+async def test_an_absurd_grace_period_is_none(mesh: PrivateMesh, grace: float) -> None:
+    async with mesh.connect() as shim:
+        await shim.start(mesh.spec("sh", "-c", "trap '' TERM; while :; do sleep .05; done"))
+        await shim.shutdown(grace)
+
+    await wait_until(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
+
+
+async def test_an_endless_grace_period_still_shuts_down(mesh: PrivateMesh) -> None:
+    async with mesh.connect() as shim:
+        await shim.start(mesh.spec())
+        await shim.shutdown(float("inf"))
+
+    await wait_until(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
 
 
 async def test_a_flood_of_descriptors_is_cut_off_and_closed(mesh: PrivateMesh) -> None:

@@ -14,20 +14,24 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final
 
-from mutua.foundation.errors import MutuaError, Rejected, Unavailable
+from mutua.foundation.errors import MutuaError, Rejected
 from mutua.runtime.shim.connection import Connection
-from mutua.runtime.shim.executions import Executions, command_of
+from mutua.runtime.shim.executions import Executions
 from mutua.runtime.shim.pipe import CHUNK
 from mutua.runtime.shim.protocol import Message, ProtocolViolation
-from mutua.runtime.shim.table import Answer, Table
-from mutua.runtime.spec import ContainerState, spec_from_json
+from mutua.runtime.shim.requests import Request, Requests
+from mutua.runtime.shim.table import Table
+from mutua.runtime.spec import ContainerState
 
 STOP_GRACE: Final = 5.0
 """Seconds containers get when the machine, not the daemon, asks the shim to end (SIGTERM)."""
+
+MAX_GRACE: Final = 3600.0
+"""Seconds a shutdown may wait; JSON can say Infinity, epoll_wait(2) cannot."""
 
 MAX_CONNECTIONS: Final = 64
 """Peers at once; one daemon needs one."""
@@ -43,6 +47,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._table = Table(self._watch, self._announce)
         self._executions = Executions(self._watch, self._table)
+        self._requests = Requests(self._table, self._executions, self._shut_down)
         self._deadline: float | None = None
         listener.settimeout(0)
         self._watch(listener.fileno(), self._accept)
@@ -78,8 +83,6 @@ class Server:
             react = callback
             self._selector.register(descriptor, selectors.EVENT_READ, lambda _mask: react())
 
-    # Connections
-
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             sock, _ = self._listener.accept()
@@ -92,6 +95,8 @@ class Server:
             self._selector.register(sock, selectors.EVENT_READ, lambda mask: self._ready(one, mask))
 
     def _ready(self, one: Connection, mask: int) -> None:
+        if one not in self._connections:
+            return  # dropped by an earlier callback of the same round
         try:
             if mask & selectors.EVENT_WRITE and not one.flush():
                 self._drop(one)
@@ -132,8 +137,6 @@ class Server:
         for one in list(self._connections):
             self._send(one, {"event": "exit", "container": asdict(state)})
 
-    # Requests
-
     def _handle(self, one: Connection, message: Message) -> None:
         number = message.get("id")
 
@@ -145,7 +148,7 @@ class Server:
 
         descriptors = one.take_descriptors(message.get("fds", 0))
         try:
-            self._perform(one, message, descriptors, answer)
+            self._requests.perform(Request(message, one, descriptors), answer)
         except MutuaError as error:
             answer(error)
         except Exception as error:  # noqa: BLE001 - answered and logged: the peer must not wait
@@ -155,39 +158,11 @@ class Server:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _perform(
-        self, one: Connection, message: Message, descriptors: Sequence[int], answer: Answer
-    ) -> None:
-        if self._deadline is not None and message.get("op") in {"start", "exec"}:
-            raise Unavailable("the mesh is shutting down")
-        match message:
-            case {"op": "start", "spec": spec}:
-                self._table.start(spec_from_json(spec), answer)
-            case {"op": "exec", "container": identifier}:
-                container = self._table.running(identifier)
-                with open("/dev/null", "rb") as null:  # noqa: PTH123 - pathlib costs memory
-                    command = command_of(message, container, descriptors, null.fileno())
-                    self._executions.start(container, command, one, answer)
-            case {"op": "signal", "container": identifier, "signal": signum}:
-                self._table.signal(identifier, signum)
-                answer(None)
-            case {"op": "signal-exec", "exec": identifier, "signal": signum}:
-                self._executions.signal(identifier, signum, one)
-                answer(None)
-            case {"op": "remove", "container": identifier}:
-                self._table.remove(identifier)
-                answer(None)
-            case {"op": "containers"}:
-                answer([asdict(state) for state in self._table.states()])
-            case {"op": "shutdown", "grace": float() | int() as grace}:
-                self._shut_down(grace)
-                answer(None)
-            case _:
-                raise Rejected(f"unknown request {message.get('op')!r}")
-
     def _shut_down(self, grace: float) -> None:
         """Ask every container to end; `serve` kills what is left after `grace` seconds."""
-        self._deadline = time.monotonic() + max(grace, 0.0)
+        self._requests.is_closing = True
+        bounded = min(grace, MAX_GRACE) if grace > 0 else 0.0  # NaN is not above zero
+        self._deadline = time.monotonic() + bounded
         self._table.signal_all(signal.SIGTERM)
 
     def _woken(self) -> None:
