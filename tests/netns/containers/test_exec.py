@@ -108,6 +108,20 @@ async def test_a_signal_reaches_the_program_only(mesh: PrivateMesh) -> None:
     assert state.running
 
 
+async def test_executing_in_a_dying_container_says_so(mesh: PrivateMesh) -> None:
+    async with mesh.connect() as shim:
+        for _ in range(20):
+            spec = mesh.spec()
+            await shim.start(spec)
+            killing = asyncio.gather(shim.signal(spec.id, signal.SIGKILL))
+            try:
+                execution = await quietly(shim, spec.id, "true")
+                assert await execution.wait() in {0, 137}
+            except NoSuchContainer:
+                pass
+            await killing
+
+
 async def test_it_ends_with_its_container(mesh: PrivateMesh) -> None:
     spec = mesh.spec()
     async with mesh.connect() as shim:

@@ -27,6 +27,10 @@ from mutua.runtime.spec import NoSuchContainer, StartFailed
 NAMESPACES: Final = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
 
 
+NOT_ENTERED: Final = "cannot enter the container"
+"""Begins the sentence of a child whose container ended under its feet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """What to run.
@@ -89,7 +93,9 @@ class _Execution:
         self.answer = None
         pid, _, sentence = received.partition(b"\n")
         self.failure = sentence.decode(errors="replace")
-        if self.failure:
+        if self.failure.startswith(NOT_ENTERED):
+            answer(NoSuchContainer(self.failure))
+        elif self.failure:
             answer(StartFailed(self.failure))
         else:
             answer({"exec": self.identifier, "pid": int(pid) if pid.isdigit() else 0})
@@ -168,7 +174,7 @@ class _Child:
         try:
             self._enter()
         except BaseException as error:  # noqa: BLE001 - must not return to the parent's code
-            os.write(self._errors, f"cannot enter the container: {error}".encode()[:1000])
+            os.write(self._errors, f"{NOT_ENTERED}: {error}".encode()[:1000])
             os._exit(program.NEVER_RAN)
         command = self._command
         program.become(command.argv, command.env, command.cwd, self._errors)

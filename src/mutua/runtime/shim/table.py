@@ -5,17 +5,21 @@ noticed when it has been reaped.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from mutua.foundation.errors import Rejected
 from mutua.runtime import container, linux
 from mutua.runtime.shim.pipe import ChildPipe, Watch
 from mutua.runtime.spec import ContainerSpec, ContainerState, NoSuchContainer, StartFailed
+
+ENDED: Final = {errno.ENOMEM, errno.ESRCH, errno.EINVAL}
+"""How setns(2) and fork(2) say that a PID namespace's first process is gone (pid_namespaces(7))."""
 
 Answer = Callable[[object], None]
 """Takes the value of `ok`, or the exception that became of it."""
@@ -119,7 +123,8 @@ class Table:
             child: What the forked process does.
 
         Raises:
-            StartFailed: The namespace cannot be made, or has ended.
+            StartFailed: The process or its namespace cannot be made.
+            NoSuchContainer: The namespace has ended.
         """
         try:
             if pidfd is None:
@@ -130,6 +135,8 @@ class Table:
         except OSError as error:
             linux.setns(self._pid_namespace, linux.CLONE_NEWPID)
             pipe.discard()
+            if pidfd is not None and error.errno in ENDED:
+                raise NoSuchContainer("the container has just ended") from error
             raise StartFailed(f"cannot start a process: {linux.reason(error)}") from error
         if pid == 0:
             try:
