@@ -113,7 +113,10 @@ def _port_errors(spec: Mapping[str, Any], *, has_selector: bool) -> Iterator[Fie
 
 
 _PORT: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
-"""One spelling per port, or "80" and "080" could disagree; ten digits hold a uint32."""
+"""Ten digits hold a uint32.
+
+Deviates from Istio: "080" is refused, because "80" and "080" in one policy could disagree.
+"""
 
 
 def match_labels(selector: Mapping[str, Any] | None) -> Mapping[str, str]:
