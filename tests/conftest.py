@@ -2,11 +2,18 @@
 
 import asyncio
 import inspect
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mutua.testing import virtual_time
+
+# No example database: the suite also passes in a checkout that its user cannot write to.
+hypothesis.settings.register_profile("fast", database=None, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=5000, database=None, deadline=None)
+hypothesis.settings.load_profile("deep" if "MUTUA_DEEP" in os.environ else "fast")
 
 UNIT = Path(__file__).parent / "unit"
 

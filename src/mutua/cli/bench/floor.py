@@ -34,7 +34,10 @@ def envoy_config(*, role: str, upstream: str, folder: str) -> dict[str, Any]:
             }
         ],
         "validation_context": {"trusted_ca": {"filename": f"{folder}/root.pem"}},
-        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+        "tls_params": {
+            "tls_minimum_protocol_version": "TLSv1_3",
+            "tls_maximum_protocol_version": "TLSv1_3",  # a client's default is 1.2
+        },
     }
     is_client = role == "client"
     chain: dict[str, Any] = {"filters": [_http_filter(role)]}
