@@ -65,12 +65,16 @@ class LiveCluster:
     async def ready_pods(self, count: int) -> list[Object]:
         """Wait until so many pods are ready, and return them."""
 
-        async def probe() -> list[Object] | None:
+        async def probe() -> tuple[list[Object]] | None:
             ready = [pod for pod in await self.pods() if is_true(pod, "Ready")]
-            return ready if len(ready) == count else None
+            return (ready,) if len(ready) == count else None
 
-        found: list[Object] = await self.until(probe)
-        return found
+        try:
+            [found] = await self.until(probe)
+        except TimeoutError:
+            statuses = [(pod["metadata"]["name"], pod.get("status")) for pod in await self.pods()]
+            raise AssertionError(f"expected {count} ready pods: {statuses}") from None
+        return list(found)
 
     async def empty(self, resource: Resource) -> None:
         """Wait until namespace `shop` has none of a kind."""
@@ -118,20 +122,31 @@ async def running(mesh: PrivateMesh) -> AsyncIterator[LiveCluster]:
 
 def in_daemon(mesh: PrivateMesh, body: Body) -> None:
     """Run `body` in a child that has joined the mesh's namespaces."""
+    report = _run_daemon(mesh, body, PATIENCE)
+    if report != "done":
+        raise AssertionError(report or "the test's process died")
+
+
+def in_doomed_daemon(mesh: PrivateMesh, body: Body, *, after: float) -> None:
+    """Run `body` like `in_daemon`, and kill -9 the child after so many seconds."""
+    report = _run_daemon(mesh, body, after)
+    if "Traceback" in report:
+        raise AssertionError(report)
+
+
+def _run_daemon(mesh: PrivateMesh, body: Body, patience: float) -> str:
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         os.close(reading)
         _be_daemon(mesh, body, writing)
     os.close(writing)
     try:
-        report = _read(reading)
+        return _read(reading, patience)
     finally:
         os.close(reading)
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    if report != "done":
-        raise AssertionError(report or "the test's process died")
 
 
 def _be_daemon(mesh: PrivateMesh, body: Body, report: int) -> None:
@@ -146,10 +161,10 @@ def _be_daemon(mesh: PrivateMesh, body: Body, report: int) -> None:
         os._exit(0)
 
 
-def _read(pipe: int) -> str:
+def _read(pipe: int, patience: float) -> str:
     report = b""
-    while select.select([pipe], [], [], PATIENCE)[0]:
+    while select.select([pipe], [], [], patience)[0]:
         if not (chunk := os.read(pipe, 1 << 16)):
             return report.decode()
         report += chunk
-    return f"{report.decode()}\nthe test's process was killed after {PATIENCE:g} s"
+    return f"{report.decode()}\nthe test's process was killed after {patience:g} s"

@@ -6,12 +6,14 @@ The tests are plain functions: their bodies run in a child that has joined the m
 import asyncio
 import sys
 import time
+from random import Random
 from typing import Any
 
 from mutua.api.object import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Object
 from mutua.cluster.controllers.service_ip import ServiceAddresses
+from mutua.runtime.spec import pod_of
 from mutua.testing.cluster import deployment, service
-from mutua.testing.daemons import LiveCluster, in_daemon, running
+from mutua.testing.daemons import LiveCluster, in_daemon, in_doomed_daemon, running
 from mutua.testing.shims import PrivateMesh, is_alive
 
 SERVE = f"{sys.executable} -m http.server 8080 --directory /srv/web"
@@ -200,3 +202,59 @@ def test_a_container_sees_its_own_name_files_and_volumes(mesh: PrivateMesh) -> N
             await asyncio.sleep(0)
 
     in_daemon(mesh, body)
+
+
+def test_daemons_killed_at_random_leave_a_cluster_that_converges(mesh: PrivateMesh) -> None:
+    random = Random(7)
+
+    async def churn() -> None:
+        async with running(mesh) as cluster:
+            names = [obj["metadata"]["name"] for obj in await deployments(cluster)]
+            for number in range(1000):
+                name = f"web{number % 3}"
+                if name in names:
+                    names.remove(name)
+                    await cluster.store.delete(DEPLOYMENTS, "shop", name)
+                else:
+                    names.append(name)
+                    await cluster.store.create(DEPLOYMENTS, sleepers(name))
+                await asyncio.sleep(0.1)
+
+    async def settle() -> None:
+        async with running(mesh) as cluster:
+            wanted = 2 * len(await deployments(cluster))
+            pods = await cluster.ready_pods(wanted)
+            uids = {pod["metadata"]["uid"] for pod in pods}
+
+            async def nothing_else() -> bool:
+                found = await cluster.shim.containers()
+                exactly = sorted(pod_of(state.id) for state in found) == sorted(uids)
+                return (
+                    exactly
+                    and all(state.running for state in found)
+                    and await cluster.network.attached() == uids
+                    and {pod["metadata"]["uid"] for pod in await cluster.pods()} == uids
+                )
+
+            try:
+                await cluster.until(nothing_else)
+            except TimeoutError:
+                containers = await cluster.shim.containers()
+                attached = await cluster.network.attached()
+                raise AssertionError(f"{uids=} {containers=} {attached=}") from None
+            assert len({pod["status"]["podIP"] for pod in pods}) == wanted
+
+    for _ in range(5):
+        in_doomed_daemon(mesh, churn, after=random.uniform(0.3, 1.5))
+    in_daemon(mesh, settle)
+
+
+async def deployments(cluster: LiveCluster) -> list[Object]:
+    return list((await cluster.store.list(DEPLOYMENTS, "shop")).items)
+
+
+def sleepers(name: str) -> Object:
+    obj = deployment(name, replicas=2)
+    [container] = obj["spec"]["template"]["spec"]["containers"]
+    container["command"] = ["sleep", "infinity"]
+    return obj
