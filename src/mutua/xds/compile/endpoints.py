@@ -27,22 +27,10 @@ class Target(NamedTuple):
     mutual_tls: bool
 
 
-def targets(
-    endpoints: tuple[Endpoint, ...], modes: ModeIndex, *, disabled: bool
-) -> tuple[Target, ...]:
-    """Return what traffic may go to, and how: ready endpoints only.
-
-    Args:
-        endpoints: Of one Service port.
-        modes: What policies say.
-        disabled: Whether mTLS is switched off for the whole Service.
-    """
+def targets(endpoints: tuple[Endpoint, ...], modes: ModeIndex) -> tuple[Target, ...]:
+    """Return what traffic may go to, and how: ready endpoints only."""
     return tuple(
-        Target(
-            endpoint.address,
-            endpoint.port,
-            not disabled and _accepts_mutual_tls(endpoint, modes),
-        )
+        Target(endpoint.address, endpoint.port, _accepts_mutual_tls(endpoint, modes))
         for endpoint in endpoints
         if endpoint.ready
     )

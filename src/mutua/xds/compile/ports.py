@@ -1,8 +1,8 @@
 """Every Service port of the mesh with what clients need to know about it, derived once.
 
-Deviates from Istio, in form only: a namespace that is switched off leaves its clusters as they
-are and takes the flag from every endpoint.  Clients send plaintext all the same, and no cluster
-is rebuilt, with all its connections, on every proxy of the mesh.
+A namespace that is switched off changes its clusters, not only its endpoints, as in Istio: Envoy
+then replaces a cluster with all its connections.  With the endpoints' flags alone, pooled plaintext
+connections would stay in use after the way back to STRICT until the server had drained them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,8 +25,6 @@ class PortView:
         service: The Service.
         number: The port clients dial.
         protocol: What it speaks.
-        disabled: Whether mesh and namespace policies switch mTLS off for its clients, whatever
-            policies of workloads say (istio-semantics 3.3, "service hint").
         endpoints: Who serves it, ready or not.
         shape: What its cluster depends on.
     """
@@ -34,7 +32,6 @@ class PortView:
     service: Service
     number: int
     protocol: Protocol
-    disabled: bool
     endpoints: tuple[Endpoint, ...]
     shape: OutboundShape
 
@@ -44,27 +41,31 @@ def port_views(snapshot: MeshSnapshot, modes: ModeIndex) -> Iterator[PortView]:
     for service in snapshot.services:
         by_port = snapshot.endpoints.get(service.id, {})
         expected = _identities(service, by_port.values(), snapshot.settings)
-        disabled = modes.namespace(service.id.namespace) is MutualTlsMode.DISABLE
+        wanted = _wants_mutual_tls(service, modes, snapshot.settings)
         for port in service.ports:
             found = by_port.get(port.number, ())
-            of_all = not disabled and _all_accept(found)
             shape = OutboundShape(
                 hostname=service.hostname,
                 port=port.number,
                 protocol=port.protocol,
                 headless=service.headless,
-                mutual_tls=snapshot.settings.enable_auto_mtls
-                and (of_all if service.headless else True),
+                mutual_tls=wanted and (not service.headless or _all_accept(found)),
                 identities=expected,
             )
             yield PortView(
                 service=service,
                 number=port.number,
                 protocol=port.protocol,
-                disabled=disabled,
                 endpoints=found,
                 shape=shape,
             )
+
+
+def _wants_mutual_tls(service: Service, modes: ModeIndex, settings: MeshSettings) -> bool:
+    """Apply the Service's hint (istio-semantics 3.3): mesh and namespace policies, no others."""
+    if not settings.enable_auto_mtls:
+        return False
+    return modes.namespace(service.id.namespace) is not MutualTlsMode.DISABLE
 
 
 def _all_accept(endpoints: tuple[Endpoint, ...]) -> bool:

@@ -73,7 +73,7 @@ class SharedCompiler:
             if view.service.headless:
                 continue  # its cluster dials whatever address the client chose
             name = names.outbound_cluster(view.number, view.service.hostname)
-            found = endpoints.targets(view.endpoints, modes, disabled=view.disabled)
+            found = endpoints.targets(view.endpoints, modes)
             make = partial(endpoints.assignment, name, found)
             yield self._memo.get(("endpoints", name, found), make)
 
