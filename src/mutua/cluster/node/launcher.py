@@ -13,7 +13,7 @@ from mutua.cluster.node import blueprint
 from mutua.cluster.node.context import PodState
 from mutua.cluster.node.environment import SourceMissing
 from mutua.cluster.node.images import ImageUnknown
-from mutua.cluster.node.record import CRASH, Record, Role, Terminated, Waiting, restarts
+from mutua.cluster.node.record import START, Record, Role, Terminated, Waiting, restarts
 from mutua.cluster.node.volumes import Sources, token_seconds, volume_files, write_files
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import MutuaError, Rejected, Unavailable
@@ -242,7 +242,7 @@ class Launcher:
                 reason = "CreateContainerConfigError"
             case _:
                 reason = "CreateContainerError"
-        record.retry_at = now + CRASH.delay(record.failures, draw=0.5)
+        record.retry_at = now + START.delay(record.failures, draw=0.5)
         record.failures += 1
         record.state = Waiting(reason, text)
         self._state.tell("Warning", "Failed", f"Error: {reason}: {text}")

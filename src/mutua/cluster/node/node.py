@@ -6,7 +6,7 @@ On start it adopts what an earlier daemon left running, and removes what no pod 
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 
 from mutua.api.object import CONFIG_MAPS, PODS, SECRETS, Object
@@ -48,7 +48,8 @@ class Node:
         await view.wait_synced()
         await register_node(view.store, self._context.settings, self._context.clock)
         found = await self._context.runtime.containers.containers()
-        await self._remove_orphans(found)
+        # Before pods are adopted, so that no address is in use twice.
+        await self._remove_orphans(found, {uid(pod) for pod in view[PODS].list()})
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._adopt(found)
@@ -57,6 +58,8 @@ class Node:
             view[SECRETS].subscribe(self._source_changed)
             router = ServiceRouter(view, self._context.runtime.network)
             group.create_task(router.run(), name="services")
+            # And after, for pods that went in between.
+            await self._remove_orphans(found, self._workers.keys())
             ready()
             await self._dispatch_exits()
 
@@ -66,20 +69,25 @@ class Node:
                 worker.exited(state)
         raise ShimGone("the shim has ended, and every container with it")
 
-    async def _remove_orphans(self, found: Sequence[ContainerState]) -> None:
-        """Remove containers, networks and files of pods that no longer exist."""
-        known = {uid(pod) for pod in self._context.view[PODS].list()} | {NODE}
+    async def _remove_orphans(self, found: Sequence[ContainerState], known: Set[str]) -> None:
+        """Remove containers, networks and files of pods that no longer exist.
+
+        Args:
+            found: What the shim had when this node started.
+            known: The uids of those that do; may grow while this runs.
+        """
         runtime = self._context.runtime
         for state in found:
-            if pod_of(state.id) not in known:
+            if pod_of(state.id) not in known and pod_of(state.id) != NODE:
                 log.info("removing an orphan", extra={"container": state.id})
                 await runtime.containers.remove(state.id)
-        for pod_uid in await runtime.network.attached() - known:
-            await self._context.sidecars.release(pod_uid)
-            await runtime.network.detach(pod_uid)
+        for pod_uid in await runtime.network.attached():
+            if pod_uid not in known and pod_uid != NODE:
+                await self._context.sidecars.release(pod_uid)
+                await runtime.network.detach(pod_uid)
         pods = self._context.settings.layout.pod("x").parent
         for directory in pods.iterdir() if pods.is_dir() else ():
-            if directory.name not in known:
+            if directory.name not in known and directory.name != NODE:
                 shutil.rmtree(directory, ignore_errors=True)
 
     def _adopt(self, found: Sequence[ContainerState]) -> None:

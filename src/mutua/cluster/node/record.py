@@ -14,6 +14,9 @@ from mutua.foundation.backoff import Backoff
 CRASH: Final = Backoff(first=10.0, factor=2.0, ceiling=300.0, jitter=0.0)
 """Between restarts (kubelet: 10 s, doubling, 5 min)."""
 
+START: Final = Backoff(first=1.0, factor=2.0, ceiling=60.0, jitter=0.0)
+"""Between tries to start what could not be started: somebody is probably installing it."""
+
 STEADY: Final = 600.0
 """Seconds of running after which earlier crashes are forgiven (kubelet: twice the ceiling)."""
 
