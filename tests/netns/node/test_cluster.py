@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from mutua.api.object import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Object
+from mutua.cluster.controllers.condition import is_true
 from mutua.cluster.controllers.service_ip import ServiceAddresses
 from mutua.runtime.spec import pod_of
 from mutua.testing.cluster import deployment, service
@@ -223,26 +224,21 @@ def test_daemons_killed_at_random_leave_a_cluster_that_converges(mesh: PrivateMe
     async def settle() -> None:
         async with running(mesh) as cluster:
             wanted = 2 * len(await deployments(cluster))
-            pods = await cluster.ready_pods(wanted)
-            uids = {pod["metadata"]["uid"] for pod in pods}
 
-            async def nothing_else() -> bool:
+            async def exactly_the_wanted() -> bool:
+                pods = await cluster.pods()
+                uids = sorted(pod["metadata"]["uid"] for pod in pods)
                 found = await cluster.shim.containers()
-                exactly = sorted(pod_of(state.id) for state in found) == sorted(uids)
                 return (
-                    exactly
-                    and all(state.running for state in found)
-                    and await cluster.network.attached() == uids
-                    and {pod["metadata"]["uid"] for pod in await cluster.pods()} == uids
+                    len(pods) == wanted
+                    and all(is_true(pod, "Ready") for pod in pods)
+                    and len({pod["status"]["podIP"] for pod in pods}) == wanted
+                    and sorted(pod_of(state.id) for state in found if state.running) == uids
+                    and len(found) == wanted
+                    and sorted(await cluster.network.attached()) == uids
                 )
 
-            try:
-                await cluster.until(nothing_else)
-            except TimeoutError:
-                containers = await cluster.shim.containers()
-                attached = await cluster.network.attached()
-                raise AssertionError(f"{uids=} {containers=} {attached=}") from None
-            assert len({pod["status"]["podIP"] for pod in pods}) == wanted
+            await cluster.until(exactly_the_wanted)
 
     for _ in range(5):
         in_doomed_daemon(mesh, churn, after=random.uniform(0.3, 1.5))
