@@ -35,6 +35,7 @@ from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.service_ip import ServiceAddresses
 from mutua.cluster.nameservice import NameService
+from mutua.cluster.node.binding import NodeBinding
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
@@ -94,7 +95,9 @@ class Mesh:
         authority = Authority.load_or_create(layout.pki / "ca", domain, clock)
         injector = SidecarInjector(outside.store, InjectionSettings(trust_domain=domain))
         addresses = ServiceAddresses(outside.store)
-        hooks = (addresses.admit, injector)
+        envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
+        node = node_settings(settings, envoy)
+        hooks = (addresses.admit, injector, NodeBinding(node).admit)
         self.registry = Registry(outside.store, admission=hooks, clock=clock)
         self._signer = TokenIssuer(self.credentials.token_key, clock)
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
@@ -106,9 +109,7 @@ class Mesh:
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
         )
-        envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, domain)
-        node = node_settings(settings, envoy)
         self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
