@@ -24,4 +24,5 @@ def command(listener_fd: int, progress_fd: int, lock_fd: int, settings: str) -> 
         os.set_inheritable(fd, False)
     lock.record(lock_fd, os.getpid())
     listener = socket.socket(fileno=listener_fd)
-    sys.exit(run(from_json(settings), listener, Progress(progress_fd)))
+    told = from_json(settings)
+    sys.exit(run(told, listener, Progress(progress_fd), log_file=told.layout.daemon_log))

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
+from pathlib import Path
 
 from mutua.cluster.progress import Progress
 from mutua.cluster.settings import DaemonSettings
@@ -19,15 +20,22 @@ from mutua.telemetry.log import configure
 log = logging.getLogger(__name__)
 
 
-def run(settings: DaemonSettings, listener: socket.socket, progress: Progress) -> int:
+def run(
+    settings: DaemonSettings,
+    listener: socket.socket,
+    progress: Progress,
+    *,
+    log_file: Path | None = None,
+) -> int:
     """Serve the mesh until told to stop; return the exit status.
 
     Args:
         settings: What `mutua up` decided.
         listener: The API's, already listening in the caller's network.
         progress: Told every step, readiness, and why there is none.
+        log_file: Where the log goes; stderr when None.
     """
-    configure(settings.log_level)
+    configure(settings.log_level, file=log_file)
     try:
         if not shim_alive(settings.layout):
             progress.step("creating namespaces")

@@ -9,12 +9,17 @@ text never looks like another line.
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
 
 from typing_extensions import override
 
 MAX_FIELD: Final = 300
 """Characters of one field that are kept."""
+
+MAX_FILE: Final = 10 * 1024 * 1024
+"""Bytes after which a log file is put aside; one older file is kept."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -42,8 +47,10 @@ def _quoted(value: object) -> str:
     )
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
-    """Send this process's log to a stream (stderr by default)."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+def configure(level: str, *, file: Path | None = None) -> None:
+    """Send this process's log to stderr, or to a file that is kept bounded."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        handler = RotatingFileHandler(file, maxBytes=MAX_FILE, backupCount=1)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
