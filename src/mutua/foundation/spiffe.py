@@ -61,5 +61,7 @@ def parse_spiffe_id(text: str) -> SpiffeId:
     """
     parts = text.removeprefix(SCHEME).split("/")
     if not text.startswith(SCHEME) or len(parts) != 5 or (parts[1], parts[3]) != ("ns", "sa"):
-        raise Rejected(f"not a workload identity: {text!r}", hint="expected spiffe://TD/ns/NS/sa/SA")
+        raise Rejected(
+            f"not a workload identity: {text!r}", hint="expected spiffe://TD/ns/NS/sa/SA"
+        )
     return SpiffeId(parts[0], parts[2], parts[4])

@@ -23,7 +23,7 @@ def is_served(host: str, port: int) -> bool:
 
 def main() -> None:
     """Probe until killed."""
-    host, port = sys.argv[1], int(sys.argv[2])
+    host, port = socket.gethostbyname(sys.argv[1]), int(sys.argv[2])  # once: DNS is not the subject
     last: bool | None = None
     while True:
         served = is_served(host, port)
