@@ -104,7 +104,7 @@ INSIDE: Final = "MUTUA_PROTOS_INSIDE"
 
 def main() -> None:
     """Build the environment, then run this file again inside it."""
-    if os.environ.get(INSIDE):  # noqa: TID251 - a tool, not the package
+    if os.environ.get(INSIDE):
         generate()
         return
     with tempfile.TemporaryDirectory(prefix="mutua-protos-") as directory:
@@ -116,8 +116,8 @@ def main() -> None:
 
 def run(*command: str, inside: bool = False) -> None:
     """Run one command and fail if it does."""
-    env = {**os.environ, **({INSIDE: "1"} if inside else {})}  # noqa: TID251
-    subprocess.run(command, check=True, env=env)  # noqa: S603 - our own interpreter
+    env = {**os.environ, **({INSIDE: "1"} if inside else {})}
+    subprocess.run(command, check=True, env=env)
 
 
 def generate() -> None:
@@ -137,7 +137,7 @@ def generate() -> None:
             pending += files[name].dependency
     chosen = descriptor_pb2.FileDescriptorSet(file=in_dependency_order(files))
     OUTPUT.write_bytes(chosen.SerializeToString(deterministic=True))
-    print(f"{OUTPUT}: {len(files)} files, {OUTPUT.stat().st_size} bytes")  # noqa: T201
+    print(f"{OUTPUT}: {len(files)} files, {OUTPUT.stat().st_size} bytes")
 
 
 def slim(file: Any, descriptor_pb2: Any, pool: Any) -> Any:
