@@ -5,11 +5,12 @@ code prints and judges them here and in the control plane.
 """
 
 import functools
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from httpx2 import TransportError
+from httpx2 import TimeoutException, TransportError
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.core.exceptions import LoadResourceError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
@@ -40,7 +41,7 @@ def connect(layout: Layout, namespace: str | None = None) -> Iterator[Client]:
     """Yield a client of the mesh; translate what goes wrong into one line.
 
     Raises:
-        Unavailable: The mesh does not run.
+        Unavailable: The mesh does not run, or cannot be spoken to.
         Rejected: The API refused; the message is the API's.
         Conflict: Somebody else changed the object first.
     """
@@ -51,13 +52,31 @@ def connect(layout: Layout, namespace: str | None = None) -> Iterator[Client]:
         with Client(config, namespace=namespace, timeout=TIMEOUT) as client:
             yield client
     except TransportError as error:
-        raise Unavailable(
-            f"the mesh {layout.name!r} is not running", hint="run: mutua up"
-        ) from error
+        raise _unreachable(layout.name, error) from error
     except ApiError as error:
         raise _translated(error) from error
     except LoadResourceError as error:
         raise Rejected(str(error)) from error
+
+
+def _unreachable(mesh: str, error: TransportError) -> Unavailable:
+    """Say "not running" only of a mesh that did not take the connection at all."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Unavailable(f"the API of the mesh {mesh!r} answers, but not in TLS: {error}")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return Unavailable(f"the mesh {mesh!r} is not running", hint="run: mutua up")
+    if isinstance(error, TimeoutException):
+        return Unavailable(f"the API of the mesh {mesh!r} did not answer in time")
+    hint = "it may be stopping or starting: mutua status"
+    what = str(error) or type(error).__name__
+    return Unavailable(f"the connection to the mesh {mesh!r} broke: {what}", hint=hint)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _translated(error: ApiError) -> Exception:

@@ -14,7 +14,7 @@ from mutua.cli.bench.stage import private_mesh
 from mutua.cluster.sidecar import CONCURRENCY
 from mutua.runtime.envoy import find_envoy
 
-FULL: Final = {"flips": 100, "rounds": 3, "pods": 10, "signing": 3.0}
+FULL: Final = {"flips": 100, "rounds": 7, "pods": 10, "signing": 3.0}
 QUICK: Final = {"flips": 10, "rounds": 1, "pods": 3, "signing": 0.5}
 
 

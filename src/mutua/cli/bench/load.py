@@ -2,23 +2,49 @@
 
     python -m mutua.cli.bench.load HOST PORT CONNECTIONS SECONDS
 
-prints one JSON object: {"requests": n, "seconds": s, "latencies": [seconds, …], "failures": n}.
-One thread; with several connections a request is written to each before answers are read, which
-is what a small pool of busy clients does.
+prints one JSON object, see `Result`.  One thread; each connection sends its next request when the
+last one is answered.  An answer counts if it arrives between the end of the warm-up and the end of
+the run; what is on its way at the end does not.  A failure at any time counts, warm-up included.
 """
 
+import contextlib
 import json
 import selectors
 import socket
 import sys
 import time
+from array import array
+from dataclasses import asdict, dataclass
 from typing import Final
+
+from mutua.cli.bench.figure import percentile
 
 WARM_UP: Final = 0.3
 """Share of the time spent before anything is counted (dimensionless)."""
 
-MAX_SAMPLES: Final = 200_000
-"""Latencies kept, so that a long run does not fill memory."""
+STALL: Final = 5.0
+"""Seconds without any answer after which the run has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one run measured.
+
+    Attributes:
+        requests: Counted answers.
+        seconds: Time in which they were counted.
+        failures: Answers that were not 200.
+        p50: Median latency in seconds.
+        p99: 99th percentile of latency in seconds.
+        busy: CPU time of this process divided by wall clock; near 1, it measured itself.
+    """
+
+    requests: int
+    seconds: float
+    failures: int
+    p50: float
+    p99: float
+    busy: float
 
 
 class _Client:
@@ -54,39 +80,60 @@ class _Client:
         return self._got.startswith(b"HTTP/1.1 200")
 
 
-def run(host: str, port: int, connections: int, seconds: float) -> dict[str, object]:
-    """Load a server and return the counted figures."""
-    clients = [_Client(host, port) for _ in range(connections)]
-    poll = selectors.DefaultSelector()
-    for client in clients:
-        poll.register(client.socket, selectors.EVENT_READ, client)
-        client.send()
-    latencies: list[float] = []
+def run(host: str, port: int, connections: int, seconds: float) -> Result:
+    """Load a server and return the counted figures.
+
+    Raises:
+        OSError: The server refused, closed a connection, or stopped answering.
+    """
+    with contextlib.ExitStack() as stack:
+        poll = stack.enter_context(selectors.DefaultSelector())
+        clients = [_Client(host, port) for _ in range(connections)]
+        for client in clients:
+            stack.callback(client.socket.close)
+            poll.register(client.socket, selectors.EVENT_READ, client)
+            client.send()
+        return _drive(poll, seconds)
+
+
+def _drive(poll: selectors.BaseSelector, seconds: float) -> Result:
+    latencies = array("d")
     failures = 0
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     count_from, end = begin + WARM_UP * seconds, begin + seconds
-    while (now := time.perf_counter()) < end:
-        for key, _ in poll.select(timeout=1):
+    now = begin
+    while now < end:
+        ready = poll.select(timeout=STALL)
+        if not ready:
+            raise TimeoutError(f"no answer for {STALL:g} s")
+        for key, _ in ready:
             client = key.data
             if (good := client.receive()) is None:
                 continue
-            if now >= count_from:
-                failures += not good
-                if len(latencies) < MAX_SAMPLES:
-                    latencies.append(time.perf_counter() - client.sent_at)
+            now = time.perf_counter()
+            failures += not good
+            if count_from <= now < end:
+                latencies.append(now - client.sent_at)
             client.send()
-    for client in clients:
-        client.socket.close()
-    counted = end - count_from
-    return {
-        "requests": len(latencies),
-        "seconds": counted,
-        "latencies": latencies,
-        "failures": failures,
-    }
+    busy = (time.process_time() - cpu) / (time.perf_counter() - begin)
+    if not latencies:
+        raise TimeoutError("no answer after the warm-up")
+    return Result(
+        requests=len(latencies),
+        seconds=end - count_from,
+        failures=failures,
+        p50=percentile(latencies, 0.5),
+        p99=percentile(latencies, 0.99),
+        busy=busy,
+    )
+
+
+def main() -> None:
+    """Load a server as the arguments say."""
+    host, port, connections, seconds = sys.argv[1:]
+    result = run(host, int(port), int(connections), float(seconds))
+    sys.stdout.write(json.dumps(asdict(result)))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(
-        json.dumps(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
-    )
+    main()

@@ -2,15 +2,18 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from statistics import median
+from typing import Final
 
 from mutua.api.object import Object
 from mutua.cli import lock
 from mutua.cli.bench import floor, manifest
 from mutua.cli.bench.figure import Figure, percentile
+from mutua.cli.bench.load import WARM_UP, Result
 from mutua.cli.bench.manifest import container, deployment
 from mutua.cli.bench.stage import Stage
 from mutua.foundation.clock import SystemClock
@@ -25,11 +28,23 @@ PYTHON: Final = sys.executable
 APP: Final = [PYTHON, "-m", "mutua.cli.bench.server", str(floor.APP_PORT)]
 IDLE: Final = ["sleep", "infinity"]
 
-LATENCY_SECONDS: Final = 3.0
+LOAD_SECONDS: Final = 2.0
 """Length of one load run, its warm-up included; short, so that the variants run close together."""
 
 BUSY_CONNECTIONS: Final = 16
 """Connections of the throughput runs."""
+
+SIDECARS: Final = "two sidecars"
+FLOOR: Final = "hand-written pair"
+VARIANTS: Final = {
+    "direct": ("direct-client", "app", "direct-server", floor.APP_PORT),
+    SIDECARS: ("client", "app", "server", floor.APP_PORT),
+    FLOOR: ("floor-client", "idle", "127.0.0.1", floor.CLIENT_PORT),
+}
+"""Deployment and container that the load comes from, host and port that it goes to."""
+
+_Case = tuple[str, int]
+"""Variant and number of connections."""
 
 FLOOR_IDENTITY: Final = SpiffeId("cluster.local", manifest.NAMESPACE, "floor")
 """Whom the hand-written pair's certificate names."""
@@ -54,63 +69,50 @@ def first_request(stage: Stage, begin: float) -> list[Figure]:
     return [Figure("up to first mTLS 200", took, "s", method, "< 5")]
 
 
-def traffic(stage: Stage, envoy: str, concurrency: int, rounds: int = 3) -> list[Figure]:
+def traffic(stage: Stage, envoy: str, concurrency: int, rounds: int) -> list[Figure]:
     """Latency and throughput: direct, through two sidecars, through the hand-written pair."""
     _prepare_floor(stage, envoy, concurrency)
     _prepare_direct(stage)
-    variants = {
-        "direct": ("direct-client", "app", "direct-server", floor.APP_PORT),
-        "two sidecars": ("client", "app", "server", floor.APP_PORT),
-        "hand-written pair": ("floor-client", "idle", "127.0.0.1", floor.CLIENT_PORT),
-    }
-    runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    runs: dict[_Case, list[Result]] = defaultdict(list)
+    cases = [(name, connections) for connections in (1, BUSY_CONNECTIONS) for name in VARIANTS]
     for _ in range(rounds):  # in turn, so that a drift of the machine meets all of them
-        for name, (app, box, host, port) in variants.items():
-            for connections in (1, BUSY_CONNECTIONS):
-                result = stage.load(
-                    app, box, host, port, connections=connections, seconds=LATENCY_SECONDS
-                )
-                runs.setdefault((name, connections), []).append(result)
+        for name, connections in cases:
+            app, box, host, port = VARIANTS[name]
+            result = stage.load(app, box, host, port, connections=connections, seconds=LOAD_SECONDS)
+            runs[name, connections].append(result)
+        cases.reverse()
     figures = []
-    for name in variants:
+    for name in VARIANTS:
         figures += _traffic_figures(name, runs[name, 1], runs[name, BUSY_CONNECTIONS])
-    return [*figures, *_ratios(figures)]
+    return [*figures, *_ratios(runs)]
 
 
-def _traffic_figures(
-    name: str, one: list[dict[str, Any]], many: list[dict[str, Any]]
-) -> list[Figure]:
-    how = f"1 kB answers, HTTP/1.1 keep-alive, {len(one)} runs of {LATENCY_SECONDS:g} s"
-    p50, p99 = (
-        percentile([percentile(run["latencies"], share) for run in one], 0.5) * 1e6
-        for share in (0.5, 0.99)
+def _traffic_figures(name: str, one: Sequence[Result], many: Sequence[Result]) -> list[Figure]:
+    how = (
+        f"1 kB answers over keep-alive HTTP/1.1, closed loop, median of {len(one)} runs of"
+        f" {LOAD_SECONDS:g} s of which the first {WARM_UP:.0%} are not counted"
     )
-    rate = percentile([run["requests"] / run["seconds"] for run in many], 0.5)
+    one_by_one, together = f"{how}, 1 connection", f"{how}, {BUSY_CONNECTIONS} connections"
+    rate = median([run.requests / run.seconds for run in many])
+    busy = f"CPU time of the load generator, {BUSY_CONNECTIONS} connections; at 100 it is the limit"
     return [
-        Figure(f"{name}: latency p50", p50, "us", f"{how}, 1 connection, median of runs"),
-        Figure(f"{name}: latency p99", p99, "us", f"{how}, 1 connection, median of runs"),
-        Figure(f"{name}: requests/s", rate, "1/s", f"{how}, {BUSY_CONNECTIONS} connections"),
+        Figure(f"{name}: latency p50", median([run.p50 for run in one]) * 1e6, "us", one_by_one),
+        Figure(f"{name}: latency p99", median([run.p99 for run in one]) * 1e6, "us", one_by_one),
+        Figure(f"{name}: requests/s", rate, "1/s", f"{together}, no failure"),
+        Figure(f"{name}: generator busy", median([run.busy for run in many]) * 100, "%", busy),
     ]
 
 
-def _ratios(figures: list[Figure]) -> list[Figure]:
-    value = {figure.name: figure.value for figure in figures}
-    method = "two sidecars divided by the hand-written pair, same run"
+def _ratios(runs: Mapping[_Case, Sequence[Result]]) -> list[Figure]:
+    """Compare round by round: what slows the machine down slows both."""
+    one = zip(runs[SIDECARS, 1], runs[FLOOR, 1], strict=True)
+    many = zip(runs[SIDECARS, BUSY_CONNECTIONS], runs[FLOOR, BUSY_CONNECTIONS], strict=True)
+    latency = median([ours.p50 / floors.p50 for ours, floors in one])
+    rate = median([ours.requests / floors.requests for ours, floors in many])
+    method = "two sidecars divided by the hand-written pair, median of the rounds' quotients"
     return [
-        Figure(
-            "sidecars / hand-written: latency p50",
-            value["two sidecars: latency p50"] / value["hand-written pair: latency p50"],
-            "ratio",
-            method,
-            "<= 1.10",
-        ),
-        Figure(
-            "sidecars / hand-written: requests/s",
-            value["two sidecars: requests/s"] / value["hand-written pair: requests/s"],
-            "ratio",
-            method,
-            ">= 0.90",
-        ),
+        Figure("sidecars / hand-written: latency p50", latency, "ratio", method, "<= 1.10"),
+        Figure("sidecars / hand-written: requests/s", rate, "ratio", method, ">= 0.90"),
     ]
 
 

@@ -1,5 +1,6 @@
 """Where benchmarks happen: a private mesh in a temporary directory, and what is asked of it."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from lightkube import Client
+from lightkube import AsyncClient, Client
+from lightkube.types import ExecResponse
 
 from mutua.api.object import DEPLOYMENTS, PODS, Object
 from mutua.cli.apply import apply_objects
+from mutua.cli.bench.load import Result
 from mutua.cli.bench.manifest import NAMESPACE
 from mutua.cli.client import connect, list_objects
 from mutua.cli.settings import resolve_layout
@@ -68,28 +71,45 @@ class Stage:
         Raises:
             Unavailable: It failed.
         """
-        done = self.client.exec(
-            self.pod(app)["metadata"]["name"],
-            container=container,
-            command=list(argv),
-            stdout=True,
-            stderr=True,
-            timeout=PATIENCE,
-        )
+        pod = self.pod(app)["metadata"]["name"]
+        done = asyncio.run(self._exec(pod, container, argv))
         if done.exit_code:
             raise Unavailable(f"{' '.join(argv)} failed in {app}: {done.stderr}")
         return str(done.stdout)
 
+    async def _exec(self, pod: str, container: str, argv: Sequence[str]) -> ExecResponse:
+        """Run a program, with a client that may be used again afterwards.
+
+        Not `Client.exec`: its WebSocket is closed while a thread of its own still reads from it.
+        Once the descriptor's number belongs to the next connection, that thread takes bytes of
+        the next TLS handshake, which then fails with WRONG_VERSION_NUMBER (httpx2 2.16, sync
+        sessions only; an asyncio session cancels its reader before it closes).
+        """
+        async with AsyncClient(self.client.config, namespace=NAMESPACE) as client:
+            return await client.exec(
+                pod,
+                container=container,
+                command=list(argv),
+                stdin=b"",  # lightkube asks for stdin always; empty, it ends at once
+                stdout=True,
+                stderr=True,
+                timeout=PATIENCE,
+            )
+
     def load(
         self, app: str, container: str, host: str, port: int, *, connections: int, seconds: float
-    ) -> dict[str, Any]:
-        """Load a server from inside a pod; see `mutua.cli.bench.load`."""
+    ) -> Result:
+        """Load a server from inside a pod; see `mutua.cli.bench.load`.
+
+        Raises:
+            Unavailable: A request failed.
+        """
         argv = [sys.executable, "-m", "mutua.cli.bench.load"]
         argv += [host, str(port), str(connections), str(seconds)]
-        answer: dict[str, Any] = json.loads(self.exec(app, container, argv))
-        if answer["failures"] or not answer["requests"]:
-            raise Unavailable(f"{answer['failures']} requests failed in {app}")
-        return answer
+        result = Result(**json.loads(self.exec(app, container, argv)))
+        if result.failures:
+            raise Unavailable(f"{result.failures} requests from {app} to {host} failed")
+        return result
 
 
 @contextmanager

@@ -203,7 +203,7 @@ def execute(
             target["metadata"]["name"],
             container=container or default_container(target),
             command=list(argv),
-            stdin=sys.stdin.buffer if stdin else None,
+            stdin=sys.stdin.buffer if stdin else b"",  # b"": ends at once; None never would
             stdout=sys.stdout.buffer,
             stderr=sys.stderr.buffer,
         )
