@@ -53,6 +53,9 @@ _SYS_MOUNT_SETATTR: Final = 442
 # Calls added since Linux 5.1 have one number on every architecture (Documentation/process/
 # adding-syscalls.rst); the C library of Debian 12 has no wrappers for some of them.
 
+_SYS_RT_SIGACTION: Final = 13 if os.uname().machine == "x86_64" else 134
+"""An older call: each architecture has its own number (x86-64; arm64 has the generic one)."""
+
 _CAPABILITY_VERSION_3: Final = 0x20080522
 """linux/capability.h: 64 capabilities in two 32-bit words."""
 
@@ -171,3 +174,19 @@ def realtime() -> float:
     What it returns is only recorded, never compared.
     """
     return time.clock_gettime(time.CLOCK_REALTIME)
+
+
+RESERVED_SIGNALS: Final = (32, 33)
+"""Signals that the C library keeps for its threads: Python and sigaction(3) refuse to touch them,
+but a parent can have left them ignored, and exec(2) hands that down (nptl(7))."""
+
+_SIGACTION_BYTES: Final = 32
+"""Size of the kernel's struct sigaction on 64-bit machines: handler, flags, restorer, mask."""
+
+
+def reset_reserved_signals() -> None:
+    """Give the C library's own signals their default disposition again."""
+    default = (ctypes.c_char * _SIGACTION_BYTES)()
+    for number in RESERVED_SIGNALS:
+        action = ctypes.addressof(default)
+        _syscall(f"rt_sigaction {number}", _SYS_RT_SIGACTION, number, action, 0, 8)

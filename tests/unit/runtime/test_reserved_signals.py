@@ -1,4 +1,4 @@
-"""A program starts with every signal at its default, those that only the C library knows included."""
+"""A program starts with every signal at its default, also those that only the C library knows."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ from mutua.runtime import linux
 ignore = (ctypes.c_long * 4)(1, 0, 0, 0)  # SIG_IGN
 number = ctypes.c_long(linux._SYS_RT_SIGACTION)
 for reserved in linux.RESERVED_SIGNALS:
-    failed = ctypes.CDLL(None).syscall(number, reserved, ctypes.byref(ignore), None, ctypes.c_long(8))
-    assert not failed
+    arguments = (number, reserved, ctypes.byref(ignore), None, ctypes.c_long(8))
+    assert not ctypes.CDLL(None).syscall(*arguments)
 if sys.argv[1] == "reset":
     linux.reset_reserved_signals()
 os.execvp("grep", ["grep", "SigIgn", "/proc/self/status"])

@@ -90,6 +90,7 @@ def restore_defaults() -> None:
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
+    linux.reset_reserved_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
