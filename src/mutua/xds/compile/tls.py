@@ -33,7 +33,20 @@ SDS: Final = {
         "api_type": "DELTA_GRPC",
         "transport_api_version": "V3",
         "set_node_on_first_message_only": True,
-        "grpc_services": [{"envoy_grpc": {"cluster_name": SDS_CLUSTER}}],
+        "grpc_services": [
+            {
+                "envoy_grpc": {
+                    "cluster_name": SDS_CLUSTER,
+                    # Envoy's default ceiling, 30 s, suits a remote server; the agent is local.
+                    "retry_policy": {
+                        "retry_back_off": {
+                            "base_interval": {"nanos": 50_000_000},
+                            "max_interval": {"seconds": 1},
+                        }
+                    },
+                }
+            }
+        ],
     },
     # Zero: a listener or cluster waits for its certificate for as long as it takes.
     "initial_fetch_timeout": {},
