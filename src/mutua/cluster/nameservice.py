@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mutua.api.object import ENDPOINT_SLICES, SERVICES
-from mutua.cluster.controllers.mirror import View
+from mutua.cluster.controllers.view import View
 from mutua.cluster.dns_records import Records
 from mutua.cluster.nameserver import write_records
 from mutua.cluster.node.settings import NodeSettings

@@ -1,8 +1,8 @@
 """From objects to proxies: follow the store, build the mesh, compile it, push what differs.
 
-    store ── informers ──> objects ── build_snapshot ──> MeshSnapshot ── Compiler ──> Feed per proxy
-                                                                                        │
-    PeerAuthentication.status <── StatusWriter <── Progress (ACK, NACK) <───────────────┘
+    store ── mirrors ──> objects ── build_snapshot ──> MeshSnapshot ── Compiler ──> Feed per proxy
+                                                                                       │
+    PeerAuthentication.status <── StatusWriter <── Progress (ACK, NACK) <──────────────┘
 
 There is no debounce interval.  A change sets a flag; the loop that waits for the flag lets the
 event loop deliver what else is ready, and then takes everything at once.  While it works, further
@@ -28,13 +28,13 @@ from mutua.api.object import (
     Resource,
 )
 from mutua.controlplane.enforcement import ProxyState
-from mutua.controlplane.informer import Address, Informer
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.build import BuildMemo, build_snapshot
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
+from mutua.store.mirror import Address, Change, Mirror, address
 from mutua.store.port import ObjectStore
 from mutua.xds.compile import Compiler
 from mutua.xds.feed import Feed, Progress
@@ -64,7 +64,9 @@ class ControlPlane:
         self.snapshot: MeshSnapshot | None = None
         self._settings = settings or MeshSettings()
         self._changed = asyncio.Event()
-        self._informers = {kind: Informer(store, kind, self._note) for kind in INPUTS}
+        self._mirrors = {kind: Mirror(store, kind) for kind in INPUTS}
+        for mirror in self._mirrors.values():
+            mirror.subscribe(self._note)
         self._memo = BuildMemo()
         self._compiler = Compiler()
         self._feeds: dict[str, Feed] = {}
@@ -74,10 +76,10 @@ class ControlPlane:
     async def run(self, ready: Ready) -> None:
         """Serve until cancelled; ready once the mesh is known and compiled."""
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
-                group.create_task(informer.run(), name=f"informer {informer.resource}")
-            for informer in self._informers.values():
-                await informer.synced.wait()
+            for mirror in self._mirrors.values():
+                group.create_task(mirror.run(), name=f"mirror {mirror.resource}")
+            for mirror in self._mirrors.values():
+                await mirror.wait_synced()
             await self._push()
             group.create_task(self._follow(), name="push")
             group.create_task(self._status.run(), name="status")
@@ -111,12 +113,12 @@ class ControlPlane:
     @property
     def policies(self) -> Mapping[Address, Object]:
         """The PeerAuthentications that the last pushed state contains, as stored."""
-        return self._informers[PEER_AUTHENTICATIONS].objects
+        return {address(obj): obj for obj in self._mirrors[PEER_AUTHENTICATIONS].list()}
 
     def since(self, policy: Object) -> int | None:
         """Return the generation that first contained this state of a policy, None before it."""
         metadata = policy["metadata"]
-        seen = self._seen.get((metadata.get("namespace") or "", metadata["name"]))
+        seen = self._seen.get(address(policy))
         if seen is None or seen[:2] != (metadata.get("uid"), metadata.get("generation")):
             return None
         return seen[2]
@@ -130,7 +132,7 @@ class ControlPlane:
             if uid in workloads
         ]
 
-    def _note(self, _address: Address) -> None:
+    def _note(self, _change: Change) -> None:
         self._changed.set()
 
     def _progressed(self, _progress: Progress) -> None:
@@ -147,7 +149,7 @@ class ControlPlane:
         """Bring every feed to the present state of the objects."""
         self._changed.clear()
         objects: dict[Resource, list[Object]] = {
-            kind: list(informer.objects.values()) for kind, informer in self._informers.items()
+            kind: mirror.list() for kind, mirror in self._mirrors.items()
         }
         snapshot = build_snapshot(objects, self._settings, memo=self._memo)
         is_news = self.snapshot is None or not _same(self.snapshot, snapshot)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mutua.api.object import CONFIG_MAPS, NAMESPACES, Object
-from mutua.controlplane.informer import Address, Informer
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import Conflict, MutuaError
 from mutua.lifecycle.supervisor import Ready
+from mutua.store.mirror import Change, Mirror, address
 from mutua.store.port import NotFound, ObjectStore
 
 NAME: Final = "istio-ca-root-cert"
@@ -43,21 +43,18 @@ class RootCertificatePublisher:
         self._roots = roots
         self._pending: dict[str, None] = {}
         self._woken = asyncio.Event()
-        self._namespaces = Informer(store, NAMESPACES, lambda key: self._add(key[1]))
-        self._config_maps = Informer(store, CONFIG_MAPS, self._config_map_changed)
-
-    def republish(self) -> None:
-        """Write every namespace again; for when the roots changed."""
-        for _, name in self._namespaces.objects:
-            self._add(name)
+        self._namespaces = Mirror(store, NAMESPACES)
+        self._config_maps = Mirror(store, CONFIG_MAPS)
+        self._namespaces.subscribe(self._namespace_changed)
+        self._config_maps.subscribe(self._config_map_changed)
 
     async def run(self, ready: Ready) -> None:
         """Publish until cancelled; ready once every existing namespace has the ConfigMap."""
         async with asyncio.TaskGroup() as group:
-            for informer in (self._namespaces, self._config_maps):
-                group.create_task(informer.run(), name=f"informer {informer.resource}")
-            await self._namespaces.synced.wait()
-            await self._config_maps.synced.wait()
+            for mirror in (self._namespaces, self._config_maps):
+                group.create_task(mirror.run(), name=f"mirror {mirror.resource}")
+            await self._namespaces.wait_synced()
+            await self._config_maps.wait_synced()
             await self._drain()
             ready()
             while True:
@@ -69,9 +66,13 @@ class RootCertificatePublisher:
         self._pending[namespace] = None
         self._woken.set()
 
-    def _config_map_changed(self, key: Address) -> None:
-        if key[1] == NAME:
-            self._add(key[0])
+    def _namespace_changed(self, change: Change) -> None:
+        self._add(change.object["metadata"]["name"])
+
+    def _config_map_changed(self, change: Change) -> None:
+        namespace, name = address(change.object)
+        if name == NAME:
+            self._add(namespace)
 
     async def _drain(self) -> None:
         attempt = 0
@@ -82,7 +83,7 @@ class RootCertificatePublisher:
                 await self._reconcile(namespace)
                 attempt = 0
             except (Conflict, NotFound):
-                # Changed underneath us, or gone: the informer brings it again if it matters.
+                # Changed underneath us, or gone: the mirror brings it again if it matters.
                 continue
             except MutuaError as error:
                 log.warning(
@@ -96,7 +97,7 @@ class RootCertificatePublisher:
     async def _reconcile(self, namespace: str) -> None:
         if not self._wants(namespace):
             return
-        present = self._config_maps.objects.get((namespace, NAME))
+        present = self._config_maps.get(namespace, NAME)
         data = {KEY: self._roots()}
         if present is None:
             await self._store.create(CONFIG_MAPS, _config_map(namespace, data))
@@ -106,7 +107,7 @@ class RootCertificatePublisher:
             await self._store.update(CONFIG_MAPS, corrected)
 
     def _wants(self, namespace: str) -> bool:
-        found = self._namespaces.objects.get(("", namespace))
+        found = self._namespaces.get("", namespace)
         if found is None or namespace in EXCLUDED:
             return False
         return not found["metadata"].get("deletionTimestamp")

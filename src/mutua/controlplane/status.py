@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 from mutua.api.object import PEER_AUTHENTICATIONS, Object
 from mutua.api.security import PeerAuthentication, parse_peer_authentication
 from mutua.controlplane.enforcement import Condition, ProxyState, conditions, invalid
-from mutua.controlplane.informer import Address
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, Rejected, Unavailable
+from mutua.store.mirror import Address
 from mutua.store.port import NotFound, ObjectStore
 
 SETTLE: Final = 0.01

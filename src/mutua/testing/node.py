@@ -17,7 +17,7 @@ from typing_extensions import override
 from mutua.api.object import Object
 from mutua.cluster.controllers.cluster import FOLLOWED
 from mutua.cluster.controllers.events import EventRecorder
-from mutua.cluster.controllers.mirror import View
+from mutua.cluster.controllers.view import View
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import (

@@ -21,9 +21,9 @@ from mutua.cluster.controllers.deployment import DeploymentController
 from mutua.cluster.controllers.endpointslice import EndpointSliceController
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.garbage import GarbageCollector
-from mutua.cluster.controllers.mirror import View
 from mutua.cluster.controllers.namespace import NamespaceController
 from mutua.cluster.controllers.replicaset import ReplicaSetController
+from mutua.cluster.controllers.view import View
 from mutua.foundation.clock import Clock
 from mutua.store.port import ObjectStore
 

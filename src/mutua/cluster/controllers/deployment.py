@@ -9,7 +9,6 @@ from typing import Any, Final
 from mutua.api.object import DEPLOYMENTS, PODS, REPLICA_SETS, Object
 from mutua.cluster.controllers import deployment_status, rollout
 from mutua.cluster.controllers.events import EventRecorder
-from mutua.cluster.controllers.mirror import Change, View, address, uid
 from mutua.cluster.controllers.ownership import (
     controller_of,
     is_controlled_by,
@@ -23,7 +22,9 @@ from mutua.cluster.controllers.template_hash import (
     template_hash,
     with_hash,
 )
+from mutua.cluster.controllers.view import View
 from mutua.foundation.clock import Clock
+from mutua.store.mirror import Change, address, uid
 from mutua.store.port import AlreadyExists
 
 REVISION: Final = "deployment.kubernetes.io/revision"

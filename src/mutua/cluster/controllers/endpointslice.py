@@ -8,9 +8,10 @@ from mutua.cluster.controllers.endpoints import (
     endpoint_slices,
     selects,
 )
-from mutua.cluster.controllers.mirror import Change, View, address
 from mutua.cluster.controllers.ownership import is_terminating
 from mutua.cluster.controllers.reconciler import Reconciler
+from mutua.cluster.controllers.view import View
+from mutua.store.mirror import Change, address
 
 COMPARED = ("addressType", "endpoints", "ports")
 

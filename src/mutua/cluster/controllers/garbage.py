@@ -21,9 +21,10 @@ from mutua.api.object import (
     Object,
     Resource,
 )
-from mutua.cluster.controllers.mirror import Change, View, address, uid
 from mutua.cluster.controllers.ownership import is_terminating, owners
 from mutua.cluster.controllers.reconciler import Reconciler
+from mutua.cluster.controllers.view import View
+from mutua.store.mirror import Change, address, uid
 from mutua.store.port import NotFound
 
 OWNERS: Final = {

@@ -17,9 +17,10 @@ from mutua.api.object import (
     Object,
     Resource,
 )
-from mutua.cluster.controllers.mirror import Change, View, address
 from mutua.cluster.controllers.ownership import is_terminating
 from mutua.cluster.controllers.reconciler import Reconciler
+from mutua.cluster.controllers.view import View
+from mutua.store.mirror import Change, address
 from mutua.store.port import AlreadyExists
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"

@@ -8,7 +8,6 @@ from typing import Any, Final
 from mutua.api.object import PODS, REPLICA_SETS, Object
 from mutua.api.selectors import read_label_selector
 from mutua.cluster.controllers.events import EventRecorder
-from mutua.cluster.controllers.mirror import Change, View, address, uid
 from mutua.cluster.controllers.ownership import (
     controller_of,
     is_controlled_by,
@@ -19,8 +18,10 @@ from mutua.cluster.controllers.ownership import (
 from mutua.cluster.controllers.pod_facts import is_active, is_ready, seconds_to_available
 from mutua.cluster.controllers.reconciler import Reconciler
 from mutua.cluster.controllers.template_hash import ALPHABET
+from mutua.cluster.controllers.view import View
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import Rejected
+from mutua.store.mirror import Change, address, uid
 
 SUFFIX: Final = 5
 """Random characters of a pod's name (Kubernetes generateName)."""

@@ -5,8 +5,9 @@ is bound by the node when it sees it.
 """
 
 from mutua.api.object import PODS, Object, Resource
-from mutua.cluster.controllers.mirror import View, address, uid
+from mutua.cluster.controllers.view import View
 from mutua.cluster.node.settings import NodeSettings
+from mutua.store.mirror import address, uid
 from mutua.store.port import NotFound, Stale
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from mutua.api.object import CONFIG_MAPS, Object, Resource
 from mutua.cluster.controllers.events import EventRecorder, Severity
-from mutua.cluster.controllers.mirror import View
+from mutua.cluster.controllers.view import View
 from mutua.cluster.node.addresses import PodAddresses
 from mutua.cluster.node.blueprint import Place
 from mutua.cluster.node.images import CONFIG_MAP, CONFIG_MAP_NAMESPACE, read_catalogue

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 
 from mutua.api.object import CONFIG_MAPS, PODS, SECRETS, Object
-from mutua.cluster.controllers.mirror import Change, address, uid
 from mutua.cluster.node.binding import bind, is_bound_to
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.images import CONFIG_MAP, CONFIG_MAP_NAMESPACE
@@ -20,6 +19,7 @@ from mutua.cluster.node.worker import PodWorker
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import MutuaError
 from mutua.runtime.spec import NODE, ContainerState, ShimGone, pod_of
+from mutua.store.mirror import Change, address, uid
 
 RESTART = Backoff(first=0.5, ceiling=30.0, jitter=0.0)
 """Between restarts of a pod's worker that died of a bug, in seconds."""

@@ -1,10 +1,11 @@
 """Keeping the network's Service table as Services and EndpointSlices say."""
 
 from mutua.api.object import ENDPOINT_SLICES, SERVICES
-from mutua.cluster.controllers.mirror import Change, View
 from mutua.cluster.controllers.reconciler import Reconciler
+from mutua.cluster.controllers.view import View
 from mutua.cluster.node.ports import Network
 from mutua.runtime.network.service_objects import service_table
+from mutua.store.mirror import Change
 
 
 class ServiceRouter:

@@ -1,29 +1,31 @@
-"""What does the cluster look like right now?  The store in memory, for those who react to it.
+"""All objects of one kind in memory, following the store: list once, then watch.
 
-A `Mirror` lists and watches one kind; a `View` holds the mirrors of several and writes through:
-what a write returned is visible to the writer's next read, although the watch has not delivered
-it yet.  That spares controllers the bookkeeping of "did I already create it?", the source of
-duplicated pods.  Objects in a mirror are shared: copy before changing one.
+Whoever reads a `Mirror` sees the store as it was a moment ago, and is told when it moved on.  An
+object is a new Python object only when it changed, so readers may compare by identity; objects
+are shared, so copy before changing one.
 
-Prior art: client-go's informers; the write-through replaces its expectations.
+Prior art: client-go's informers.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
-from mutua.api.object import PODS, Object, Resource
-from mutua.cluster.controllers.pod_facts import grace_of
+from mutua.api.object import Object, Resource
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import Unavailable
-from mutua.store.port import EventType, Expired, NotFound, ObjectStore, Stale
+from mutua.store.port import EventType, Expired, ObjectStore
 
 RELIST: Final = Backoff(first=0.05, ceiling=5.0)
-"""Between failed lists: the store is in this process, so an outage is short and jitter useless."""
+"""Seconds between failed lists.  One process asks, so the jitter is not drawn."""
 
 log = logging.getLogger(__name__)
+
+Address = tuple[str, str]
+"""Namespace ("" when it has none) and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,18 @@ class Change:
 
 
 Listener = Callable[[Change], None]
+"""Enqueues; it runs inside the delivery and must neither work nor raise."""
 
 
 class Mirror:
-    """All objects of one kind, following the store."""
+    """All objects of one kind, following the store.
+
+    Attributes:
+        resource: The kind.
+    """
 
     def __init__(self, store: ObjectStore, resource: Resource) -> None:
+        """Prepare to follow `resource`; nothing happens before `run`."""
         self.resource = resource
         self._store = store
         self._objects: dict[str, dict[str, Object]] = {}
@@ -63,7 +71,7 @@ class Mirror:
         """Return the objects of one namespace, or (None) of all."""
         if namespace is not None:
             return list(self._objects.get(namespace, {}).values())
-        return [obj for objects in self._objects.values() for obj in objects.values()]
+        return list(chain.from_iterable(one.values() for one in self._objects.values()))
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` for every change, and now for every object that is there.
@@ -93,7 +101,11 @@ class Mirror:
                 await self._follow()
             except Expired:
                 log.info("watch expired, listing again", extra={"resource": str(self.resource)})
-            except Unavailable:
+            except Unavailable as error:
+                log.warning(
+                    "store unavailable",
+                    extra={"resource": str(self.resource), "reason": str(error)},
+                )
                 await asyncio.sleep(RELIST.delay(attempt, draw=0.5))
                 attempt += 1
 
@@ -131,7 +143,10 @@ class Mirror:
 
     def _remove(self, obj: Object) -> None:
         namespace, name = address(obj)
-        self._objects.get(namespace, {}).pop(name, None)
+        if (siblings := self._objects.get(namespace)) is not None:
+            siblings.pop(name, None)
+            if not siblings:
+                del self._objects[namespace]  # namespaces come and go
         self._tell(Change(obj, None))
 
     def _tell(self, change: Change) -> None:
@@ -139,65 +154,10 @@ class Mirror:
             listener(change)
 
 
-class View:
-    """Several mirrors and the store behind them: read from memory, write through."""
-
-    def __init__(self, store: ObjectStore, resources: Iterable[Resource]) -> None:
-        self.store = store
-        self._mirrors = {resource: Mirror(store, resource) for resource in resources}
-
-    def __getitem__(self, resource: Resource) -> Mirror:
-        return self._mirrors[resource]
-
-    @property
-    def resources(self) -> tuple[Resource, ...]:
-        """What this view follows."""
-        return tuple(self._mirrors)
-
-    async def run(self) -> None:
-        """Follow the store until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for mirror in self._mirrors.values():
-                group.create_task(mirror.run(), name=f"mirror {mirror.resource}")
-
-    async def wait_synced(self) -> None:
-        """Return once every mirror has its first list."""
-        for mirror in self._mirrors.values():
-            await mirror.wait_synced()
-
-    async def create(self, resource: Resource, obj: Object) -> Object:
-        """Create through the store; see `ObjectStore.create`."""
-        return self._seen(resource, await self.store.create(resource, obj))
-
-    async def update(self, resource: Resource, obj: Object) -> Object:
-        """Update through the store; see `ObjectStore.update`."""
-        return self._seen(resource, await self.store.update(resource, obj))
-
-    async def update_status(self, resource: Resource, obj: Object) -> Object:
-        """Update only the status; see `ObjectStore.update_status`."""
-        return self._seen(resource, await self.store.update_status(resource, obj))
-
-    async def delete(self, resource: Resource, obj: Object) -> None:
-        """Delete this incarnation of an object, a pod with its grace; fine when it is gone."""
-        namespace, name = address(obj)
-        grace = grace_of(obj) if resource == PODS else None
-        try:
-            left = await self.store.delete(resource, namespace, name, uid=uid(obj), grace=grace)
-        except (NotFound, Stale):
-            return  # gone, or another incarnation by now
-        if left["metadata"].get("deletionTimestamp") and resource in self._mirrors:
-            self[resource].put(left)
-
-    def _seen(self, resource: Resource, obj: Object) -> Object:
-        if resource in self._mirrors:
-            self[resource].put(obj)
-        return obj
-
-
-def address(obj: Object) -> tuple[str, str]:
+def address(obj: Object) -> Address:
     """Return namespace ("" when it has none) and name."""
     metadata = obj["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+    return metadata.get("namespace") or "", metadata["name"]
 
 
 def uid(obj: Object) -> str:
