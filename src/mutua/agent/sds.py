@@ -13,12 +13,11 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
-from typing_extensions import override
 
 from mutua.agent.sds_resources import SECRET, secret_resources
 from mutua.agent.sds_session import SecretSession, UnexpectedRequest
 from mutua.agent.secret import SecretSource, WorkloadSecret
-from mutua.xds.feed import Attachment, Feed
+from mutua.xds.feed import Feed
 from mutua.xds.proto import DiscoveryRequest
 from mutua.xds.server import SDS, delta_handler
 
@@ -35,7 +34,7 @@ def sds_handler(source: SecretSource) -> grpc.GenericRpcHandler:
     Args:
         source: Its secrets.  Until there is one, streams wait.
     """
-    feed = _SecretFeed(source.name)
+    feed = Feed(source.name, max_streams=MAX_STREAMS)
 
     def publish(secret: WorkloadSecret, version: int) -> None:
         feed.publish(secret_resources(secret), version)
@@ -53,18 +52,6 @@ class _FirstThatKnows(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has
     def service(self, handler_call_details: Any) -> Any:
         answers = (handler.service(handler_call_details) for handler in self._handlers)
         return next((answer for answer in answers if answer is not None), None)
-
-
-class _SecretFeed(Feed):
-    """A feed with room for one stream per secret."""
-
-    @override
-    def attach(self, stream: Attachment) -> None:
-        if len(self._streams) >= MAX_STREAMS:
-            self._streams[0].end()
-        self._streams.append(stream)
-        if self.generation:
-            stream.session.update(self.resources, self.generation)
 
 
 def _stream_handler(source: SecretSource) -> grpc.GenericRpcHandler:
