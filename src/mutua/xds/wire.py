@@ -11,14 +11,12 @@ a push to a thousand proxies cheap.  The layout is three protobuf messages deep:
 Source: envoy/service/discovery/v3/discovery.proto; protobuf.dev, "Encoding".
 """
 
-from typing import Any, Final
+from typing import Any
 
 from mutua.xds.proto import DeltaDiscoveryRequest
+from mutua.xds.proto.splice import field_bytes
 from mutua.xds.resource import Resource
 from mutua.xds.subscription import Request, Response
-
-LENGTH_DELIMITED: Final = 2
-"""Wire type of strings, bytes and messages."""
 
 
 def decode_request(data: bytes) -> tuple[Request, Any]:
@@ -48,27 +46,14 @@ def encode_response(response: Response, version: str) -> bytes:
         version: A label of the state of the mesh, for people who read Envoy's config dump.
     """
     type_url = response.type_url.encode()
-    parts = [_field(1, version.encode())]
-    parts += [_field(2, _resource(one, type_url)) for one in response.resources]
-    parts += [_field(4, type_url), _field(5, response.nonce.encode())]
-    parts += [_field(6, name.encode()) for name in response.removed]
+    parts = [field_bytes(1, version.encode())]
+    parts += [field_bytes(2, _resource(one, type_url)) for one in response.resources]
+    parts += [field_bytes(4, type_url), field_bytes(5, response.nonce.encode())]
+    parts += [field_bytes(6, name.encode()) for name in response.removed]
     return b"".join(parts)
 
 
 def _resource(resource: Resource, type_url: bytes) -> bytes:
-    wrapped = _field(1, type_url) + _field(2, resource.body)
+    wrapped = field_bytes(1, type_url) + field_bytes(2, resource.body)
     version, name = resource.version.encode(), resource.name.encode()
-    return b"".join((_field(1, version), _field(2, wrapped), _field(3, name)))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes((number << 3 | LENGTH_DELIMITED,)) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return b"".join((field_bytes(1, version), field_bytes(2, wrapped), field_bytes(3, name)))

@@ -16,14 +16,12 @@ from typing import Any, Final
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
 from mutua.xds.compile.filters import NEVER
-from mutua.xds.proto import RouteConfiguration, VirtualHost
+from mutua.xds.proto import PreviousHostsPredicate, RouteConfiguration, VirtualHost, pack
+from mutua.xds.proto.splice import field_bytes
 from mutua.xds.resource import Resource, resource
 
 VIRTUAL_HOSTS: Final = RouteConfiguration.DESCRIPTOR.fields_by_name["virtual_hosts"].number
 """Field number of the repeated field that `_splice` appends to."""
-
-LENGTH_DELIMITED: Final = 2
-"""Protobuf's wire type of messages."""
 
 RETRY_POLICY: Final = {
     "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
@@ -32,11 +30,7 @@ RETRY_POLICY: Final = {
     "retry_host_predicate": [
         {
             "name": "envoy.retry_host_predicates.previous_hosts",
-            # Written by hand: an empty message needs no description.
-            "typed_config": {
-                "type_url": "type.googleapis.com/"
-                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-            },
+            "typed_config": pack(PreviousHostsPredicate()),
         }
     ],
 }
@@ -119,17 +113,6 @@ def _splice(name: str, virtual_hosts: Iterable[bytes]) -> Resource:
     head = RouteConfiguration(
         name=name, validate_clusters={"value": False}, ignore_port_in_host_matching=True
     )
-    tag = _varint(VIRTUAL_HOSTS << 3 | LENGTH_DELIMITED)
     pieces = [head.SerializeToString(deterministic=True)]
-    for host in virtual_hosts:
-        pieces += (tag, _varint(len(host)), host)
+    pieces += [field_bytes(VIRTUAL_HOSTS, host) for host in virtual_hosts]
     return resource(name, b"".join(pieces))
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

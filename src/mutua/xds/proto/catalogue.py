@@ -137,6 +137,7 @@ NAMES: Final = {
     "FilterStateValue": f"{_FILTERS}.common.set_filter_state.v3.FilterStateValue",
     # routes
     "HeaderMatcher": "envoy.config.route.v3.HeaderMatcher",
+    "PreviousHostsPredicate": "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",  # noqa: E501
     "RetryPolicy": "envoy.config.route.v3.RetryPolicy",
     "Route": "envoy.config.route.v3.Route",
     "RouteAction": "envoy.config.route.v3.RouteAction",
