@@ -25,6 +25,7 @@ from mutua.api.object import Object
 from mutua.cluster.node.sidecar import SIDECAR, SidecarPlan, SidecarProvider
 from mutua.controlplane.capture import capture_rules
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.proxy_settings import proxy_settings
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
 from mutua.runtime.spec import Mount
@@ -68,7 +69,12 @@ class MeshSidecars(SidecarProvider):
         config = folders["proxy"] / "envoy.json"
         config.write_text(json.dumps(bootstrap(self._describe(pod))))
         return SidecarPlan(
-            argv=envoy_command(str(self.envoy), CONFIG, concurrency=CONCURRENCY),
+            argv=envoy_command(
+                str(self.envoy),
+                CONFIG,
+                concurrency=CONCURRENCY,
+                log_level=proxy_settings(pod).log_level,
+            ),
             mounts=(
                 Mount(target=str(Path(CONFIG).parent), kind="bind", source=str(config.parent)),
                 Mount(target=str(Path(XDS_SOCKET).parent), kind="bind", source=str(folders["xds"])),
