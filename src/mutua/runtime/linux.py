@@ -36,6 +36,8 @@ OPEN_TREE_CLONE: Final = 1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 MOUNT_ATTR_RDONLY: Final = 1
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_BENEATH: Final = 0x08
 
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
@@ -49,6 +51,7 @@ PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _SYS_OPEN_TREE: Final = 428
 _SYS_MOVE_MOUNT: Final = 429
 _SYS_CLOSE_RANGE: Final = 436
+_SYS_OPENAT2: Final = 437
 _SYS_MOUNT_SETATTR: Final = 442
 # Calls added since Linux 5.1 have one number on every architecture (Documentation/process/
 # adding-syscalls.rst); the C library of Debian 12 has no wrappers for some of them.
@@ -112,9 +115,21 @@ def pivot_root(new_root: str, put_old: str) -> None:
     _check(code, f"pivot_root {new_root}")
 
 
+def open_beneath(directory: int, path: str) -> int:
+    """Open (as O_PATH) what is at `path`, unless a symbolic link leads out of the directory."""
+    how = (ctypes.c_uint64 * 3)(  # struct open_how: flags, mode, resolve
+        os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
+    )
+    arguments = (directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    return _syscall(f"openat2 {path}", _SYS_OPENAT2, *arguments)
+
+
 def clone_mount(path: str, *, directory: int = AT_FDCWD) -> int:
-    """Return a descriptor of a detached copy of what is at `path`, submounts included."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE
+    """Return a descriptor of a detached copy of what is at `path`, submounts included.
+
+    With "" as path, of what `directory` is, which then may be a file too.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | (0 if path else AT_EMPTY_PATH)
     return _syscall(f"open_tree {path}", _SYS_OPEN_TREE, directory, os.fsencode(path), flags)
 
 

@@ -74,12 +74,26 @@ def _clone(mount: Mount) -> int:
     if mount.kind == "tmpfs":
         return -1
     try:
-        tree = linux.clone_mount(mount.source)
+        tree = _clone_inside(mount) if mount.inside else linux.clone_mount(mount.source)
     except OSError as error:
-        raise StartFailed(f"cannot mount {mount.source}: {linux.reason(error)}") from error
+        where = os.path.join(mount.source, mount.inside) if mount.inside else mount.source  # noqa: PTH118
+        raise StartFailed(f"cannot mount {where}: {linux.reason(error)}") from error
     if mount.read_only:
         linux.make_read_only(tree)
     return tree
+
+
+def _clone_inside(mount: Mount) -> int:
+    """Clone a part of a source whose content belongs to the pod, even while the pod changes it."""
+    directory = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = linux.open_beneath(directory, mount.inside)
+    finally:
+        os.close(directory)
+    try:
+        return linux.clone_mount("", directory=part)
+    finally:
+        os.close(part)
 
 
 def _attach(view: "_View", mount: Mount, source: int) -> None:

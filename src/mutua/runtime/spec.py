@@ -37,12 +37,15 @@ class Mount:
         target: Absolute path inside the container; made to appear when the host has none.
         kind: `bind` shows the file or directory `source`; `tmpfs` is empty and private.
         source: Absolute path as the daemon sees it; "" for tmpfs.
+        inside: Path within `source` to show instead of it, "" for all.  Whoever can write to the
+            source may have put symbolic links on the way: one that leads out is refused.
         read_only: Whether writes fail with EROFS.
     """
 
     target: str
     kind: Literal["bind", "tmpfs"] = "bind"
     source: str = ""
+    inside: str = ""
     read_only: bool = False
 
 

@@ -125,6 +125,43 @@ async def test_changes_to_a_volume_are_seen_at_once(mesh: PrivateMesh, volume: P
         assert (await mesh.run(shim, spec.id, "cat", "/data/later")).output == "later\n"
 
 
+async def test_a_part_of_a_volume_is_mounted_alone(mesh: PrivateMesh, volume: Path) -> None:
+    (volume / "a").mkdir()
+    (volume / "a" / "deep").write_text("deep\n")
+    (volume / "link").symlink_to("a/deep")
+    mounts = (
+        Mount(target="/part", source=str(volume), inside="a", read_only=True),
+        Mount(target="/single", source=str(volume), inside="link"),
+    )
+
+    result = await shell(
+        mesh, "cat /part/deep /single; touch /part/x || ls /part", mesh.spec(mounts=mounts)
+    )
+
+    assert result.output.splitlines()[:2] == ["deep", "deep"]
+    assert not (volume / "a" / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        pytest.param("{state}", "evil", id="the mesh's keys, by their path"),
+        pytest.param("{state}", "evil/pki", id="on the way"),
+        pytest.param("../../../../../../etc", "evil", id="up and away"),
+        pytest.param("/proc/self/root/etc", "evil", id="through the process"),
+    ],
+)
+async def test_a_link_out_of_a_volume_is_not_followed(
+    mesh: PrivateMesh, volume: Path, link: str, path: str
+) -> None:
+    (mesh.layout.state / "pki").mkdir(parents=True, exist_ok=True)
+    (volume / "evil").symlink_to(link.format(state=mesh.layout.state))
+    spec = mesh.spec(mounts=(Mount(target="/loot", source=str(volume), inside=path),))
+    async with mesh.connect() as shim:
+        with pytest.raises(StartFailed, match=r"cannot mount .*evil.*: invalid cross-device link"):
+            await shim.start(spec)
+
+
 async def test_what_another_container_mounts_is_not_seen(mesh: PrivateMesh, volume: Path) -> None:
     one = mesh.spec(mounts=(Mount(target="/mnt", source=str(volume)),))
     other = mesh.spec()

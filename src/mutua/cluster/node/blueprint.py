@@ -15,6 +15,7 @@ from mutua.cluster.node.images import find_command
 from mutua.cluster.node.record import Record
 from mutua.cluster.node.settings import NodeSettings
 from mutua.cluster.node.sidecar import SidecarPlan
+from mutua.cluster.node.volumes import inside, make_inside
 from mutua.foundation.errors import Rejected
 from mutua.runtime.spec import ContainerSpec, Mount
 
@@ -146,14 +147,7 @@ def container_spec(place: Place, record: Record, plan: SidecarPlan | None) -> Co
     """
     container = record.spec
     env = _environment(place, container, plan)
-    argv = (
-        plan.argv
-        if plan
-        else tuple(
-            expand(word, env)
-            for word in find_command(container, place.catalogue, python=place.settings.python)
-        )
-    )
+    argv = plan.argv if plan else tuple(expand(word, env) for word in asked_command(place, record))
     metadata = place.pod["metadata"]
     logs = place.settings.log_directory(metadata["namespace"], metadata["name"], record.uid)
     return ContainerSpec(
@@ -175,6 +169,15 @@ def container_spec(place: Place, record: Record, plan: SidecarPlan | None) -> Co
             "mutua.io/attempt": str(record.attempt),
         },
     )
+
+
+def asked_command(place: Place, record: Record) -> tuple[str, ...]:
+    """Return what a container runs, as written: its variables, which may be secret, are not in it.
+
+    Raises:
+        ImageUnknown: Neither the container nor the catalogue says what to run.
+    """
+    return find_command(record.spec, place.catalogue, python=place.settings.python)
 
 
 def hidden(settings: NodeSettings) -> tuple[str, ...]:
@@ -222,12 +225,10 @@ def _volume_mount(
     if volume is None:
         raise Rejected(f"volumeMounts names no volume of the pod: {wish['name']!r}")
     source = place.directory / "volumes" / wish["name"]
-    sub_path = wish.get("subPath") or ""
-    if sub_path:
-        if sub_path.startswith("/") or ".." in sub_path.split("/"):
-            raise Rejected(f"not a path inside the volume: {sub_path!r}")
-        source /= sub_path
-        if "emptyDir" in volume:
-            source.mkdir(parents=True, exist_ok=True)
+    sub_path = inside(wish["subPath"]) if wish.get("subPath") else ""
+    if sub_path and "emptyDir" in volume:
+        make_inside(source, sub_path)
     writable = "emptyDir" in volume and not wish.get("readOnly")
-    return Mount(target=wish["mountPath"], source=str(source), read_only=not writable)
+    return Mount(
+        target=wish["mountPath"], source=str(source), inside=sub_path, read_only=not writable
+    )

@@ -76,7 +76,7 @@ def read_catalogue(config_map: Object | None) -> dict[str, tuple[str, ...]]:
         where = f"ConfigMap {CONFIG_MAP_NAMESPACE}/{CONFIG_MAP}, key {key!r}"
         try:
             entries = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             raise Rejected(f"{where} is not YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(entries, dict):
             raise Rejected(f"{where} does not map images to commands")
@@ -87,7 +87,10 @@ def read_catalogue(config_map: Object | None) -> dict[str, tuple[str, ...]]:
 
 def _command(where: str, image: Any, command: Any) -> tuple[str, ...]:
     if isinstance(command, str):
-        command = shlex.split(command)
+        try:
+            command = shlex.split(command)
+        except ValueError as error:
+            raise Rejected(f"{where}: {image}: {error}") from error
     if not command or not isinstance(command, list):
         raise Rejected(f"{where}: {image}: expected a command, as text or as a list")
     return tuple(str(word) for word in command)

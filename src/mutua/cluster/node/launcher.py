@@ -218,12 +218,12 @@ class Launcher:
         plan = None
         if record.role is Role.SIDECAR:
             plan = self._state.plan
-        spec = blueprint.container_spec(
-            self._state.place(self._state.node.catalogue()), record, plan
-        )
+        place = self._state.place(self._state.node.catalogue())
+        spec = blueprint.container_spec(place, record, plan)
         Path(spec.log_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         image = record.spec.get("image") or ""
-        message = f'Container image "{image}" runs from the host: {" ".join(spec.argv)[:200]}'
+        command = plan.argv if plan else blueprint.asked_command(place, record)
+        message = f'Container image "{image}" runs from the host: {" ".join(command)[:200]}'
         self._state.tell("Normal", "Pulled", message)
         return spec
 

@@ -6,8 +6,11 @@ as the kubelet does.  That is how edits of ConfigMaps reach running pods.
 """
 
 import hashlib
+import os
+import posixpath
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +19,7 @@ from mutua.api.object import CONFIG_MAPS, SECRETS, Object, Resource
 from mutua.cluster.node.content import decoded, field_text
 from mutua.cluster.node.environment import Lookup, SourceMissing, resource_text
 from mutua.cluster.node.ports import TokenIssuer
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Rejected, Unavailable
 
 MODE: Final = 0o644
 """Permissions of files whose volume sets none (Kubernetes defaultMode)."""
@@ -109,7 +112,7 @@ def _data_files(
     files: Files = {}
     for item in items:
         if item["key"] in data:
-            files[_relative(item["path"])] = File(data[item["key"]], int(item.get("mode") or mode))
+            files[inside(item["path"])] = File(data[item["key"]], int(item.get("mode") or mode))
         elif not optional:
             raise SourceMissing(f'{name}: references non-existent key "{item["key"]}"')
     return files
@@ -122,7 +125,7 @@ def _downward_files(source: Mapping[str, Any], sources: Sources, mode: int) -> F
             text = field_text(sources.pod, field["fieldPath"], sources.facts)
         else:
             text = resource_text(item["resourceFieldRef"], sources.pod["spec"]["containers"])
-        files[_relative(item["path"])] = File(text.encode(), int(item.get("mode") or mode))
+        files[inside(item["path"])] = File(text.encode(), int(item.get("mode") or mode))
     return files
 
 
@@ -142,20 +145,61 @@ async def _projected_files(source: Mapping[str, Any], sources: Sources, mode: in
             token.get("audience") or "",
             int(token.get("expirationSeconds") or TOKEN_SECONDS),
         )
-        return {_relative(token["path"]): File(text.encode(), mode)}
+        return {inside(token["path"]): File(text.encode(), mode)}
     raise Rejected(f"unsupported projected source: {', '.join(source)}")
 
 
-def _relative(path: str) -> str:
-    """Refuse a path that would leave the volume."""
-    parts = path.split("/")
-    if path.startswith("/") or ".." in parts or parts[0].startswith(".."):
+def inside(path: str) -> str:
+    """Return a path inside a volume without detours.
+
+    Raises:
+        Rejected: It would leave the volume, is the volume, or is reserved (`..data`).
+    """
+    plain = posixpath.normpath(path)
+    if path.startswith("/") or ".." in path.split("/") or plain.startswith("..") or plain == ".":
         raise Rejected(f"not a path inside the volume: {path!r}")
-    return path
+    return plain
+
+
+def make_inside(directory: Path, path: str) -> None:
+    """Make the directories of a path in a volume whose content is the pod's.
+
+    The pod may have put symbolic links there, even now: none is followed, so nothing is made
+    outside.  What is there already is left for the mount to judge.
+
+    Raises:
+        Rejected: The path cannot be made.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with ExitStack() as opened:
+        try:
+            parent = os.open(directory, flags)
+            opened.callback(os.close, parent)
+            for part in path.split("/"):
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=parent)
+                parent = os.open(part, flags, dir_fd=parent)
+                opened.callback(os.close, parent)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise Rejected(f"cannot make {path!r} in the volume: {error.strerror}") from error
 
 
 def write_files(directory: Path, files: Files) -> bool:
-    """Make a volume's directory contain exactly these files; tell whether anything changed."""
+    """Make a volume's directory contain exactly these files; tell whether anything changed.
+
+    Raises:
+        Unavailable: The disk refuses, or one file's path goes through another file.
+    """
+    try:
+        return _write_files(directory, files)
+    except OSError as error:
+        what = f"volume {directory.name!r} cannot be written: {error.strerror}"
+        raise Unavailable(what) from error
+
+
+def _write_files(directory: Path, files: Files) -> bool:
     directory.mkdir(parents=True, exist_ok=True)
     version = f"..{_digest(files)}"
     link = directory / DATA

@@ -17,8 +17,15 @@ from mutua.cluster.node.environment import (
     parse_quantity,
 )
 from mutua.cluster.node.images import ImageUnknown, find_command, read_catalogue, repository
-from mutua.cluster.node.volumes import File, Sources, token_seconds, volume_files, write_files
-from mutua.foundation.errors import Rejected
+from mutua.cluster.node.volumes import (
+    File,
+    Sources,
+    inside,
+    token_seconds,
+    volume_files,
+    write_files,
+)
+from mutua.foundation.errors import Rejected, Unavailable
 from mutua.testing.node import FakeTokens
 
 POD: Object = {
@@ -226,3 +233,21 @@ def test_files_change_together_and_old_ones_go(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir() if not p.name.startswith("..")} == {"a", "c"}
     assert (tmp_path / "a").read_bytes() == b"3"
     assert len([p for p in tmp_path.iterdir() if p.name.startswith("..")]) == 2
+
+
+def test_a_file_below_another_file_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="volume 'conf' cannot be written"):
+        write_files(tmp_path / "conf", {"a": File(b"1"), "a/b": File(b"2")})
+
+
+@pytest.mark.parametrize(
+    ("path", "plain"), [("a/b", "a/b"), ("./a", "a"), ("a//b/", "a/b"), ("a/./b", "a/b")]
+)
+def test_detours_inside_a_volume_are_straightened(path: str, plain: str) -> None:
+    assert inside(path) == plain
+
+
+@pytest.mark.parametrize("path", ["/a", "..", "a/../..", "a/../b", "..data", "..data/x", ".", ""])
+def test_a_path_that_is_not_inside_a_volume_is_refused(path: str) -> None:
+    with pytest.raises(Rejected, match="not a path inside the volume"):
+        inside(path)

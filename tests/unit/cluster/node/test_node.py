@@ -462,6 +462,64 @@ async def test_a_missing_secret_delays_the_pod_until_it_is_there(
         assert "FailedMount" in await cluster.reasons()
 
 
+async def test_a_secret_in_a_command_is_not_told_in_events(world: Callable[[], World]) -> None:
+    cluster = world()
+    spec = pod("serve")
+    spec["spec"]["containers"][0] |= {
+        "args": ["--password=$(PASSWORD)"],
+        "env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "a"}}}],
+    }
+    secret = {"metadata": {"namespace": "shop", "name": "keys"}, "data": {"a": "aHVudGVyMg=="}}
+    async with cluster.node.running():
+        await cluster.apply(SECRETS, secret)
+        uid = (await cluster.apply(PODS, spec))["metadata"]["uid"]
+        running = await cluster.when(is_ready)
+        await cluster.settle()
+        events = (await cluster.store.list(EVENTS, "shop")).items
+
+        argv = cluster.node.containers.specs[f"{uid}/app/0"].argv
+        assert argv == ("serve", "--password=hunter2")
+        assert any("--password=$(PASSWORD)" in event["message"] for event in events)
+        assert "hunter2" not in f"{events}{running}"
+
+
+async def test_a_link_in_an_empty_dir_makes_nothing_outside_of_it(
+    world: Callable[[], World], tmp_path: Path
+) -> None:
+    cluster = world()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    spec = pod("sleep", volumes=[{"name": "scratch", "emptyDir": {}}])
+    spec["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "scratch", "mountPath": "/data", "subPath": "way/out"}
+    ]
+    async with cluster.node.running():
+        uid = (await cluster.apply(PODS, spec))["metadata"]["uid"]
+        await cluster.when(is_ready)
+        scratch = cluster.node.layout.pod(uid) / "volumes/scratch"
+        assert (scratch / "way/out").is_dir()
+        (scratch / "way/out").rmdir()
+        (scratch / "way").rmdir()
+        (scratch / "way").symlink_to(outside)
+
+        cluster.node.containers.finish(f"{uid}/app/0", 1)
+        await cluster.until(lambda: cluster.node.containers.running == [f"{uid}/app/1"])
+
+        assert list(outside.iterdir()) == []
+        mounts = cluster.node.containers.specs[f"{uid}/app/1"].mounts
+        [mount] = [one for one in mounts if one.target == "/data"]
+        assert (mount.source, mount.inside) == (str(scratch), "way/out")
+
+
+async def test_the_longest_name_a_pod_may_have_can_run(world: Callable[[], World]) -> None:
+    cluster = world()
+    spec = pod("sleep")
+    spec["metadata"]["name"] = "a" * 253
+    async with cluster.node.running():
+        uid = (await cluster.apply(PODS, spec))["metadata"]["uid"]
+        await cluster.until(lambda: cluster.node.containers.running == [f"{uid}/app/0"])
+
+
 async def test_a_pod_of_another_node_is_left_alone(world: Callable[[], World]) -> None:
     cluster = world()
     async with cluster.node.running():
