@@ -144,7 +144,7 @@ async def _serve(home: Path, started: "list[Cluster]", is_up: threading.Event) -
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
+        pytest.fail("kubectl is not installed, and this tier is about nothing else")
     started: list[Cluster] = []
     is_up = threading.Event()
     stop = threading.Event()

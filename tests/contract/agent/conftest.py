@@ -20,7 +20,6 @@ from mutua.agent.sds import sds_handler
 from mutua.agent.secret import SecretSource
 from mutua.agent.workload import Workload
 from mutua.foundation.clock import SystemClock
-from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.runtime.envoy import find_envoy
@@ -110,10 +109,7 @@ def mesh() -> Any:
 
 @pytest.fixture
 def envoy() -> Path:
-    try:
-        return find_envoy()
-    except MutuaError as missing:
-        pytest.skip(str(missing))
+    return find_envoy()
 
 
 @asynccontextmanager

@@ -42,9 +42,13 @@ from mutua.testing.shims import PrivateMesh, processes_mentioning, wait_until
 
 PATIENCE = 30.0
 
-needs_kubectl = pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="kubectl is not installed"
-)
+needs_kubectl = pytest.mark.usefixtures("real_kubectl")
+
+
+@pytest.fixture
+def real_kubectl() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.fail("kubectl is not installed, and this test is about its streams")
 
 
 def pod(*containers: str) -> Object:
