@@ -75,7 +75,8 @@ def _service(obj: Object) -> None:
     spec = _part(obj, "spec")
     _fill(spec, type="ClusterIP", sessionAffinity="None")
     if spec["type"] != "ExternalName":
-        _fill(spec, internalTrafficPolicy="Cluster")
+        _fill(spec, internalTrafficPolicy="Cluster", ipFamilyPolicy="SingleStack")
+        _fill(spec, ipFamilies=["IPv4"])
     for port in _items(spec, "ports"):
         _fill(port, protocol="TCP")
         if not port.get("targetPort") and "port" in port:

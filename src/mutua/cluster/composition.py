@@ -66,6 +66,18 @@ FIRST_NAMESPACES: Final = (
 )
 """What is there before anybody creates anything: Kubernetes' own, and Istio's."""
 
+AGENTS_OF_THE_USER: Final = (
+    "/run/user",  # the session's bus, systemd, SSH and GPG agents
+    "/run/dbus",
+    "/run/systemd/private",
+    "/run/docker.sock",
+    "/run/containerd",
+    "/run/crio",
+    "/run/podman",
+)
+"""Sockets behind which something outside would read a file or start a program for whoever has
+this user's uid: a way around everything that is hidden from containers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -194,7 +206,7 @@ def node_settings(settings: DaemonSettings, envoy: Path) -> NodeSettings:
     nothing but visibility separates them.
     """
     layout = settings.layout
-    hide = [str(layout.run.parent)]
+    hide = [str(layout.run.parent), *AGENTS_OF_THE_USER]
     if layout.state.parent.name == "mutua":
         hide.append(str(layout.state.parent))
     return NodeSettings(

@@ -90,6 +90,9 @@ class ContainerStreams(StreamingBackend):
             (int(path.stem) for path in directory.glob("*.log") if path.stem.isdecimal()),
             reverse=True,
         )
+        ended = _ended_attempt(pod, name)
+        if previous and ended in attempts:  # also while the next one waits to start
+            return ended, directory / f"{ended}.log"
         if previous and len(attempts) < 2:
             raise bad_request(
                 f'previous terminated container "{name}" in pod "{metadata["name"]}" not found'
@@ -139,9 +142,18 @@ def container_of(pod: Object, name: str) -> str:
 
 
 def _waiting_reason(pod: Object, name: str) -> str:
+    waiting = _status_of(pod, name).get("state", {}).get("waiting", {})
+    return str(waiting.get("reason", "ContainerCreating"))
+
+
+def _ended_attempt(pod: Object, name: str) -> int:
+    """Return the number of the attempt that the status shows as the last one, -1 without one."""
+    terminated = _status_of(pod, name).get("lastState", {}).get("terminated", {})
+    number = str(terminated.get("containerID", "")).rpartition("/")[2]
+    return int(number) if number.isdecimal() else -1
+
+
+def _status_of(pod: Object, name: str) -> dict[str, Any]:
     status: dict[str, Any] = pod.get("status", {})
     statuses = (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
-    for one in statuses:
-        if one["name"] == name and "waiting" in one.get("state", {}):
-            return str(one["state"]["waiting"].get("reason", "ContainerCreating"))
-    return "ContainerCreating"
+    return next((one for one in statuses if one["name"] == name), {})

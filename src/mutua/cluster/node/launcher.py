@@ -236,8 +236,7 @@ class Launcher:
                 reason = "CreateContainerConfigError"
             case StartFailed():
                 reason = "CreateContainerError"
-                if not error.hint:
-                    text += "; install it on this machine, or correct the container's command"
+                text += "" if error.hint else _advice(str(error))
             case Rejected():
                 reason = "CreateContainerConfigError"
             case _:
@@ -246,6 +245,13 @@ class Launcher:
         record.failures += 1
         record.state = Waiting(reason, text)
         self._state.tell("Warning", "Failed", f"Error: {reason}: {text}")
+
+
+def _advice(sentence: str) -> str:
+    """Return what to do about a start that failed, by what the sentence is about."""
+    if sentence.startswith("program"):
+        return "; install it on this machine, or correct the container's command"
+    return "; correct workingDir" if sentence.startswith("working directory") else ""
 
 
 def log_file(state: PodState, record: Record) -> Path:

@@ -1,5 +1,6 @@
 """The Node object: what `kubectl get nodes` and `describe node` show."""
 
+import os
 import platform
 from typing import Any, Final
 
@@ -31,7 +32,11 @@ async def register_node(store: ObjectStore, settings: NodeSettings, clock: Clock
 
 def _status(settings: NodeSettings, now: str) -> dict[str, Any]:
     machine = platform.uname()
-    capacity = {"pods": PODS_AT_MOST}
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 1024}Ki",
+        "pods": PODS_AT_MOST,
+    }
     return {
         "addresses": [
             {"type": "InternalIP", "address": settings.address},

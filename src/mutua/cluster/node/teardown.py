@@ -4,9 +4,10 @@ import asyncio
 import logging
 import shutil
 import signal
+from contextlib import suppress
 from typing import Final
 
-from mutua.api.object import PODS
+from mutua.api.object import ENDPOINT_SLICES, PODS
 from mutua.cluster.controllers.pod_facts import grace_of
 from mutua.cluster.node import probing
 from mutua.cluster.node.context import PodState
@@ -18,6 +19,17 @@ from mutua.store.port import NotFound, Stale
 
 KILLED_WITHIN: Final = 5.0
 """Seconds that the kernel may take to end a killed container before we go on without it."""
+
+UNLISTED_WITHIN: Final = 1.0
+"""Seconds that the controllers may take to strike a leaving pod off its Services."""
+
+LINGER: Final = 0.25
+"""Seconds a pod goes on serving once it is struck off: the proxies and the Service table follow
+within tens of milliseconds, and requests under way need an answer.  Kubernetes sends SIGTERM at
+once, so that every rollout loses requests unless the pod has a preStop hook that sleeps."""
+
+LOOK: Final = 0.02
+"""Seconds between looks at the EndpointSlices."""
 
 TICK: Final = 0.001
 """Seconds that do not matter: timers and clocks round differently."""
@@ -50,6 +62,36 @@ class GraceClock:
     def is_over(self, *, removed: bool) -> bool:
         """Tell whether the time has come."""
         return self.remaining(removed=removed) < TICK
+
+
+async def depart(state: PodState, seconds: float) -> None:
+    """Let whoever sends requests to a leaving pod learn of it, before its programs do.
+
+    Args:
+        state: The pod; one that stands behind no Service leaves at once.
+        seconds: What is left of its grace.
+    """
+    if seconds < TICK or not _endpoint_conditions(state):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(min(seconds, UNLISTED_WITHIN)):
+            await _unlisted(state)
+    await asyncio.sleep(min(seconds, LINGER))
+
+
+async def _unlisted(state: PodState) -> None:
+    """Return once no Service counts on the pod."""
+    while any(one.get("ready") for one in _endpoint_conditions(state)):  # noqa: ASYNC110 - rare,
+        await asyncio.sleep(LOOK)  # short, and a mirror's listeners stay for good
+
+
+def _endpoint_conditions(state: PodState) -> list[dict[str, bool]]:
+    return [
+        endpoint.get("conditions") or {}
+        for slice_ in state.node.view[ENDPOINT_SLICES].list(state.pod["metadata"]["namespace"])
+        for endpoint in slice_.get("endpoints") or []
+        if (endpoint.get("targetRef") or {}).get("uid") == state.uid
+    ]
 
 
 async def ask_to_end(state: PodState, record: Record, seconds: float) -> None:

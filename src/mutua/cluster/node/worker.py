@@ -213,6 +213,8 @@ class PodWorker:
         self._retired = True
 
     async def _end(self) -> None:
+        grace = teardown.GraceClock(self.state).remaining(removed=self._removed)
+        await teardown.depart(self.state, 0.0 if self._removed else grace)
         await self._stop(Role.APP, Role.INIT)
         await self._stop(Role.SIDECAR)
         await teardown.erase(self.state)
