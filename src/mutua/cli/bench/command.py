@@ -1,6 +1,7 @@
 """`mutua bench`: measure this machine, print a table or JSON."""
 
 import json
+import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -29,8 +30,9 @@ def command(output: str, json_file: Path | None, *, quick: bool) -> None:
 
     Compare only figures of one run: each variant is measured in turn, on the same machine.
     """
+    described = machine()  # before we are a load ourselves
     figures = run(QUICK if quick else FULL)
-    document = json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}, indent=2)
+    document = json.dumps({"machine": described, "figures": [asdict(f) for f in figures]}, indent=2)
     if json_file is not None:
         json_file.write_text(document + "\n")
     click.echo(document if output == "json" else table(figures))
@@ -59,13 +61,12 @@ def _say(what: str) -> None:
 
 def machine() -> dict[str, str]:
     """Return what the figures depend on."""
-    import os
-
     return {
         "cpus": str(os.cpu_count()),
         "architecture": platform.machine(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.2f} (1 minute, before the run; more than 1 disturbs)",
     }
 
 

@@ -165,7 +165,8 @@ def enforcement(stage: Stage, flips: int) -> list[Figure]:
     """From sending a policy to the first plaintext request that it refuses."""
     argv = [PYTHON, "-m", "mutua.cli.bench.probe", "server", str(floor.APP_PORT)]
     stage.apply([manifest.policy("PERMISSIVE")])
-    stage.apply([deployment("prober", [container("app", argv)], sidecar=False)])
+    prober = [container("app", argv)]
+    stage.apply([deployment("prober", prober, sidecar=False)])
     stage.wait_until_available()
     name = stage.pod("prober")["metadata"]["name"]
     lines = stage.client.log(name, follow=True)
@@ -177,9 +178,12 @@ def enforcement(stage: Stage, flips: int) -> list[Figure]:
         delays.append(_next_state(lines, "refused") - sent)
         stage.apply([manifest.policy("PERMISSIVE")])
         _next_state(lines, "served")
+    # Or it would go on asking the server whose throughput is measured next.
+    stage.apply([deployment("prober", prober, sidecar=False, replicas=0)])
+    stage.wait_until_available()
     method = (
-        f"{flips} flips of a namespace's policy to STRICT under a loop of new plaintext "
-        "connections; from sending the request to the API to the first refused connection"
+        f"{flips} flips of a namespace's policy to STRICT under new plaintext connections, "
+        "one per ms; from sending the request to the API to the first refused connection"
     )
     return [
         Figure("apply to enforced p50", percentile(delays, 0.5) * 1e3, "ms", method),
