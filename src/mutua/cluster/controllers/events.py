@@ -103,7 +103,7 @@ class EventRecorder:
             try:
                 await self._write(occurrence)
             except MutuaError as error:  # a terminating namespace takes no events
-                log.debug("event not written: %s", error)
+                log.debug("event not written", extra={"reason": str(error)})
             if len(self._written) > MOST:
                 await self._sweep()
 
@@ -148,11 +148,14 @@ class EventRecorder:
             identity, written = next(iter(self._written.items()))
             if written.seen >= oldest and len(self._written) <= MOST:
                 return
-            del self._written[identity]
             try:
                 await self._store.delete(EVENTS, written.namespace, written.name)
             except NotFound:
-                continue  # its namespace went first
+                pass  # its namespace went first
+            except MutuaError as error:
+                log.warning("old event not deleted", extra={"reason": str(error)})
+                return  # the next sweep begins with it
+            del self._written[identity]
 
 
 def _occurrence(event: Object) -> Occurrence:

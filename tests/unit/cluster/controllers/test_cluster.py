@@ -1,5 +1,6 @@
-"""Services, namespaces, garbage, events, and the mirrors under them."""
+"""Services, namespaces, garbage, events, and the views under them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from mutua.api.object import (
     SERVICE_ACCOUNTS,
     SERVICES,
     Object,
+    Resource,
 )
 from mutua.cluster.controllers.endpoints import endpoint_slices
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.service_ip import ServiceAddresses
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Rejected, Unavailable
 from mutua.store.memory import MemoryStore
 from mutua.testing.cluster import FakeCluster, LoopClock, running_cluster, service
 
@@ -162,12 +164,42 @@ async def test_events_are_bounded_in_time() -> None:
         await cluster.until(empty, patience=2 * 3600)
 
 
-async def test_recording_for_a_store_that_refuses_disturbs_nobody() -> None:
-    store = MemoryStore(LoopClock())
-    recorder = EventRecorder(store, LoopClock())
+class FullStore(MemoryStore):
+    """Takes and gives up nothing while `full`."""
 
-    for number in range(1000):
-        recorder.record(pod(), "Normal", "Flood", str(number), component="node")
+    full = True
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        if self.full:
+            raise Unavailable("disk full")
+        return await super().create(resource, obj)
+
+    async def delete(self, *arguments: Any, **options: Any) -> Object:
+        if self.full:
+            raise Unavailable("disk full")
+        return await super().delete(*arguments, **options)
+
+
+async def test_recording_for_a_store_that_refuses_disturbs_nobody() -> None:
+    store = FullStore(LoopClock())
+    recorder = EventRecorder(store, LoopClock())
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(recorder.run())
+        for number in range(1000):
+            recorder.record(pod(), "Normal", "Flood", str(number), component="node")
+        await asyncio.sleep(1)
+        store.full = False
+        recorder.record(pod(), "Normal", "Kept", "", component="node")
+        await asyncio.sleep(1)
+        assert [e["reason"] for e in (await store.list(EVENTS)).items] == ["Kept"]
+
+        store.full = True  # when the event grows old, and has to go
+        await asyncio.sleep(2 * 3600)
+        assert not task.done()
+        store.full = False
+        await asyncio.sleep(2 * 60)
+        assert not (await store.list(EVENTS)).items
+        task.cancel()
 
 
 async def admitted(hook: ServiceAddresses, obj: Object, old: Object | None = None) -> str:
