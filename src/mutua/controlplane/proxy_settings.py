@@ -113,14 +113,16 @@ _boolean: Final = _one_of("true", "false")
 
 def _config(value: str) -> str:
     try:
-        config: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+        # Text only: merge keys, with which a small document grows without end, mean nothing here.
+        config: Any = yaml.load(value, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
         return "must be YAML"
     if not isinstance(config, dict):
         return "must be a YAML mapping"
     if others := [str(key) for key in config if key != HOLD]:
         return f"not supported by mutua: {', '.join(others)}"
-    return "" if isinstance(config.get(HOLD, True), bool) else f"{HOLD} must be true or false"
+    is_boolean = str(config.get(HOLD, "true")) in {"true", "false"}
+    return "" if is_boolean else f"{HOLD} must be true or false"
 
 
 CHECKS: Final[Mapping[str, Check]] = {

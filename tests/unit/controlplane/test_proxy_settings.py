@@ -38,9 +38,15 @@ def test_the_log_level() -> None:
     assert read({"sidecar.istio.io/logLevel": "debug"}).log_level == "debug"
 
 
+BOMB = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)
+)
+"""Merges 9 copies of 9 copies of …, 31 billion in all."""
+
+
 @pytest.mark.parametrize("value", ["holdApplicationUntilProxyStarts: true", "{}"])
 def test_a_proxy_config_that_asks_for_what_is_done_anyway_is_accepted(value: str) -> None:
-    read({"proxy.istio.io/config": value})
+    assert read({"proxy.istio.io/config": value}) == read({})
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,8 @@ def test_a_proxy_config_that_asks_for_what_is_done_anyway_is_accepted(value: str
         ("proxy.istio.io/config", "proxyMetadata: {LD_PRELOAD: /evil.so}"),
         ("proxy.istio.io/config", "- a list"),
         ("proxy.istio.io/config", "{"),
+        pytest.param("proxy.istio.io/config", "[" * 10_000, id="nested without end"),
+        pytest.param("proxy.istio.io/config", BOMB, id="a document that grows"),
         ("proxy.istio.io/config", "holdApplicationUntilProxyStarts: maybe"),
         *((name, "x") for name in UNSUPPORTED),
     ],

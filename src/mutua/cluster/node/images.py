@@ -75,7 +75,8 @@ def read_catalogue(config_map: Object | None) -> dict[str, tuple[str, ...]]:
     for key, text in ((config_map or {}).get("data") or {}).items():
         where = f"ConfigMap {CONFIG_MAP_NAMESPACE}/{CONFIG_MAP}, key {key!r}"
         try:
-            entries = yaml.safe_load(text)
+            # Text only: what looks like a number stays as written, merge keys mean nothing.
+            entries = yaml.load(text, Loader=yaml.BaseLoader)
         except (yaml.YAMLError, RecursionError) as error:
             raise Rejected(f"{where} is not YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(entries, dict):
