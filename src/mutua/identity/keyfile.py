@@ -57,14 +57,7 @@ def read_credential(path: Path) -> Credential:
         FileNotFoundError: There is no such file.
         Damaged: It is readable by others, not PEM, or key and certificate do not match.
     """
-    with path.open(encoding="ascii", errors="replace") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        text = file.read()
-    if mode & OTHERS:
-        raise Damaged(
-            f"{path} holds a private key and is readable by others (mode {mode:04o})",
-            hint=f"decide whether it has leaked; then: chmod 600 {path}",
-        )
+    text = read_secret(path).decode("ascii", errors="replace")
     try:
         credential = Credential(key=parse_key(text), chain_pem=_only_certificates(text))
         matches = credential.certificate.public_key() == credential.key.public
@@ -73,6 +66,24 @@ def read_credential(path: Path) -> Credential:
     if not matches:
         raise Damaged(f"{path}: key and certificate differ", hint="restore it from a backup")
     return credential
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a file that only its owner may read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Damaged: It is readable by others.
+    """
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        content = file.read()
+    if mode & OTHERS:
+        raise Damaged(
+            f"{path} holds a private key and is readable by others (mode {mode:04o})",
+            hint=f"decide whether it has leaked; then: chmod 600 {path}",
+        )
+    return content
 
 
 def create_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> bool:

@@ -42,6 +42,15 @@ def test_a_damaged_key_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "api-tokens.key").read_bytes() == b"short"
 
 
+@pytest.mark.parametrize("name", ["api-tokens.key", "api-ca.pem"])
+def test_a_key_that_others_can_read_is_not_used(tmp_path: Path, name: str) -> None:
+    prepare_credentials(tmp_path, SystemClock())
+    (tmp_path / name).chmod(0o640)
+
+    with pytest.raises(Rejected, match="readable by others"):
+        prepare_credentials(tmp_path, SystemClock())
+
+
 def test_the_kubeconfig_proves_the_owner(tmp_path: Path) -> None:
     credentials = prepare_credentials(tmp_path, SystemClock())
     write_kubeconfig(tmp_path / "kubeconfig", name="x", port=4711, credentials=credentials)

@@ -25,6 +25,7 @@ from mutua.identity.keyfile import (
     Damaged,
     create_file,
     read_credential,
+    read_secret,
     replace_file,
     write_credential,
 )
@@ -128,7 +129,7 @@ def _authority(path: Path, clock: Clock) -> Credential:
 def _token_key(path: Path) -> bytes:
     if not path.exists():
         create_file(path, secrets.token_bytes(KEY_BYTES))
-    key = path.read_bytes()
+    key = read_secret(path)
     if len(key) != KEY_BYTES:
         raise Damaged(f"{path}: not a key of {KEY_BYTES} bytes", hint="restore it, or delete it")
     return key
