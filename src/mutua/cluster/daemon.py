@@ -46,7 +46,11 @@ def run(
     except Exception as error:
         first = _first(error)
         is_expected = isinstance(first, MutuaError)
-        log.exception("the mesh ended: %s", first, exc_info=None if is_expected else error)
+        log.exception(
+            "the mesh ended",
+            extra={"reason": str(first)},
+            exc_info=None if is_expected else error,
+        )
         progress.failed(first)
         return 1 if is_expected else 70
     return 0

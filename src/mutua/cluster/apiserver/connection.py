@@ -107,7 +107,7 @@ class Connection:
                 await self._converse()
         finally:
             self._writer.close()
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # whatever TLS says of a peer that is leaving
                 async with asyncio.timeout(self._limits.write):
                     await self._writer.wait_closed()
             self._writer.transport.abort()

@@ -193,6 +193,7 @@ class WebSocketExec:
         await self._send(CloseConnection(code=CloseReason.NORMAL_CLOSURE))
 
     async def _send(self, event: Any) -> None:
+        # A peer that has gone is noticed by whoever reads; the program ends as it would.
         with contextlib.suppress(LocalProtocolError, ConnectionError):
             self._writer.write(self._socket.send(event))
             await self._writer.drain()

@@ -74,7 +74,7 @@ class Reconciler(Generic[K]):
             # Somebody else was faster: changed it, or deleted it.
             is_race = isinstance(error, Conflict | NotFound)
             level = logging.DEBUG if is_race else logging.WARNING
-            log.log(level, "round failed: %s", error, extra=self._fields(key))
+            log.log(level, "round failed", extra={**self._fields(key), "reason": str(error)})
             self._retry(key)
         except Exception:
             log.exception("round failed: a bug", extra=self._fields(key))

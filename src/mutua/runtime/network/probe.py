@@ -143,7 +143,7 @@ async def _get(sock: socket.socket, target: HttpTarget) -> int:
         line = await reader.readline()
     finally:
         writer.transport.abort()
-        with suppress(OSError):
+        with suppress(OSError):  # the answer is in already
             await writer.wait_closed()
     if not line:
         raise EOFError

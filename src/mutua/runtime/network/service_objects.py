@@ -46,7 +46,7 @@ def service_table(
             protocol = PROTOCOLS.get(port.get("protocol") or "TCP")
             if protocol is None:
                 continue
-            with suppress(Rejected):
+            with suppress(Rejected):  # no IPv4 address: admission gives none, a store may
                 address = ServiceAddress(spec["clusterIP"], port["port"], protocol)
                 table[address] = _backends(grouped.get(key, []), port)
     return table
@@ -83,7 +83,7 @@ def _backends(slices: list[Object], port: Any) -> tuple[Backend, ...]:
     for part, endpoint in usable(slices):
         for number in _numbers(part, port):
             for address in (endpoint.get("addresses") or ())[:1]:
-                with suppress(Rejected):
+                with suppress(Rejected):  # as above: one bad endpoint spoils no other
                     found.add(Backend(address, number))
     return tuple(sorted(found))
 
