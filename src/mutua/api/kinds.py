@@ -15,9 +15,6 @@ from mutua.api.object import Resource
 READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
-SECURITY_GROUP: Final = "security.istio.io"
-NETWORKING_GROUP: Final = "networking.istio.io"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:

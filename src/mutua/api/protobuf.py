@@ -27,6 +27,8 @@ from mutua.foundation.clock import rfc3339
 from mutua.foundation.errors import Rejected
 
 MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
+"""Source: apimachinery `runtime.ContentTypeProtobuf`."""
+
 MAGIC: Final = b"k8s\0"
 """Start of every body (apimachinery `runtime/serializer/protobuf`)."""
 

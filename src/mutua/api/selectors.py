@@ -66,8 +66,6 @@ class LabelSelector:
         return all(requirement.matches(labels or {}) for requirement in self.requirements)
 
 
-EVERYTHING: Final = LabelSelector()
-
 _NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _KEY: Final = rf"(?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
 _VALUE: Final = rf"(?:{_NAME})?"
@@ -133,20 +131,6 @@ def equality_selector(labels: Mapping[str, str]) -> LabelSelector:
     return LabelSelector(
         tuple(Requirement(key, Operator.IN, frozenset({value})) for key, value in labels.items())
     )
-
-
-def matches_labels(
-    selector: LabelSelector | Mapping[str, Any] | None, labels: Mapping[str, str] | None
-) -> bool:
-    """Tell whether a selector, parsed or as a LabelSelector object, selects these labels.
-
-    None selects nothing, an empty selector everything (metav1.LabelSelector).
-    """
-    if selector is None:
-        return False
-    if not isinstance(selector, LabelSelector):
-        selector = read_label_selector(selector)
-    return selector.matches(labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from mutua.api.selectors import (
     BadSelector,
     equality_selector,
-    matches_labels,
     parse_field_selector,
     parse_label_selector,
     read_label_selector,
@@ -57,10 +56,9 @@ def test_any_text_is_a_selector_or_refused(text: str) -> None:
             continue
 
 
-def test_no_selector_selects_nothing_and_an_empty_one_everything() -> None:
-    assert not matches_labels(None, WEB)
-    assert matches_labels({}, WEB)
-    assert matches_labels({}, None)
+def test_an_empty_selector_selects_everything() -> None:
+    assert read_label_selector({}).matches(WEB)
+    assert read_label_selector({}).matches(None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_no_selector_selects_nothing_and_an_empty_one_everything() -> None:
 def test_match_expressions(expression: dict[str, object], selected: bool) -> None:
     selector = {"matchLabels": {"tier": "front"}, "matchExpressions": [expression]}
 
-    assert matches_labels(selector, WEB) is selected
+    assert read_label_selector(selector).matches(WEB) is selected
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,18 @@ The URL completes the object: apiVersion, kind, namespace and name may be missin
 """
 
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from mutua.api.kinds import Kind
 from mutua.api.object import Object
+from mutua.api.protobuf import MEDIA_TYPE as PROTOBUF
 from mutua.api.protobuf import decode_protobuf
 from mutua.api.schema import drop_unknown, strict_decoding_message, unknown_fields
 from mutua.cluster.apiserver.message import JSON, Request
 from mutua.cluster.apiserver.route import Target
 from mutua.cluster.apiserver.status import Refusal, bad_request
-
-PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
-"""Source: apimachinery `runtime.ContentTypeProtobuf`."""
 
 
 class FieldValidation(Enum):
