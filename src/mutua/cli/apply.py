@@ -9,6 +9,8 @@ from the manifest disappears from the object, and kubectl and mutua can take tur
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,24 +29,30 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 FIELD_MANAGER: Final = "kubectl-client-side-apply"
 
 
-def read_manifests(sources: Sequence[str]) -> list[Object]:
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object as written, and where."""
+
+    source: str
+    obj: Object
+
+
+def read_manifests(sources: Sequence[str]) -> list[Manifest]:
     """Read the objects of files, of the YAML and JSON files of folders, or of "-".
 
     Raises:
         Rejected: A file is missing or is not YAML with apiVersion, kind and metadata.name.
     """
-    objects: list[Object] = []
-    for source in sources:
-        for label, text in _texts(source):
-            try:
-                documents = list(yaml.load_all(text, Loader=_Loader))
-            except yaml.YAMLError as error:
-                raise Rejected(f"{label}: {error}") from error
-            for document in documents:
-                objects.extend(_flatten(document, label))
-    if not objects:
+    manifests = [
+        Manifest(label, obj)
+        for source in sources
+        for label, text in _texts(source)
+        for document in _documents(label, text)
+        for obj in _flatten(document, label)
+    ]
+    if not manifests:
         raise Rejected("no objects passed to apply")
-    return objects
+    return manifests
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -52,7 +60,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:
     if source == "-":
-        yield "standard input", sys.stdin.read()
+        yield "STDIN", sys.stdin.read()
         return
     path = Path(source)
     if not path.exists():
@@ -61,50 +69,87 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"})
     for file in files:
-        yield str(file), file.read_text()
+        try:
+            yield str(file), file.read_text()
+        except UnicodeDecodeError as error:
+            raise Rejected(f"error parsing {file}: it is not UTF-8 text") from error
+
+
+def _documents(label: str, text: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        parts = (getattr(error, "context", None), getattr(error, "problem", None))
+        what = ": ".join(part for part in parts if part) or str(error).splitlines()[0]
+        raise Rejected(f"error parsing {label}: yaml: {where}{what}") from error
 
 
 def _flatten(document: Any, label: str) -> Iterator[Object]:
     if document is None:
         return
     if not isinstance(document, dict) or not document.get("kind"):
-        raise Rejected(f"{label}: Object 'Kind' is missing")
+        raise Rejected(f"error validating {label}: Object 'Kind' is missing")
     if str(document["kind"]).endswith("List") and isinstance(document.get("items"), list):
         for item in document["items"]:
             yield from _flatten(item, label)
         return
     if not document.get("apiVersion"):
-        raise Rejected(f"{label}: Object 'apiVersion' is missing")
+        raise Rejected(f"error validating {label}: Object 'apiVersion' is missing")
     if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
-        raise Rejected(f"{label}: {document['kind']} without metadata.name")
+        raise Rejected(f"error validating {label}: {document['kind']} without metadata.name")
     yield document
 
 
 def apply_objects(
     client: Client, objects: Sequence[Object], *, keep_existing_namespace: bool = False
 ) -> Iterator[str]:
-    """Apply objects one after the other and yield kubectl's line for each.
+    """Apply objects one after the other and yield kubectl's line for each.  See `apply_object`."""
+    for obj in objects:
+        yield apply_object(client, obj, keep_existing_namespace=keep_existing_namespace)
+
+
+def apply_object(
+    client: Client, obj: Object, *, source: str = "", keep_existing_namespace: bool = False
+) -> str:
+    """Apply an object and return kubectl's line.
 
     Args:
-        client: Its namespace is where objects without one go.
-        objects: As written in manifests; not changed.
+        client: Its namespace is where an object without one goes.
+        obj: As written in a manifest; not changed.
+        source: Where it is written, for the API's refusals.
         keep_existing_namespace: Do not touch a Namespace that is already there.
 
     Raises:
         Rejected: The API does not know the kind.
+        ApiError: It refused.
     """
-    for obj in objects:
-        kind = find_by_kind(obj["apiVersion"], obj["kind"])
-        if kind is None:
-            raise Rejected(f'no matches for kind "{obj["kind"]}" in version "{obj["apiVersion"]}"')
-        outcome = _apply_one(
-            client, kind, obj, keep=keep_existing_namespace and not kind.namespaced
+    kind = known_kind(obj, source)
+    keep = keep_existing_namespace and not kind.namespaced
+    outcome = _apply(client, kind, obj, source=source, keep=keep)
+    group = f".{kind.resource.group}" if kind.resource.group else ""
+    return f"{kind.singular}{group}/{obj['metadata']['name']} {outcome}"
+
+
+def known_kind(obj: Object, source: str) -> Kind:
+    """Return the kind of an object as written.
+
+    Raises:
+        Rejected: The API does not know it.
+    """
+    kind = find_by_kind(obj["apiVersion"], obj["kind"])
+    if kind is None:
+        name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace") or ""
+        raise Rejected(
+            f'resource mapping not found for name: "{name}" namespace: "{namespace}" '
+            f'from "{source}": no matches for kind "{obj["kind"]}" '
+            f'in version "{obj["apiVersion"]}"'
         )
-        group = f".{kind.resource.group}" if kind.resource.group else ""
-        yield f"{kind.singular}{group}/{obj['metadata']['name']} {outcome}"
+    return kind
 
 
-def _apply_one(client: Client, kind: Kind, obj: Object, *, keep: bool) -> str:
+def _apply(client: Client, kind: Kind, obj: Object, *, source: str, keep: bool) -> str:
     resource = resource_class(kind, obj["apiVersion"].rpartition("/")[2])
     where = {}
     if kind.namespaced:
@@ -116,18 +161,31 @@ def _apply_one(client: Client, kind: Kind, obj: Object, *, keep: bool) -> str:
     except ApiError as error:
         if error.status.code != 404:
             raise
-        client.create(resource(desired), field_manager=FIELD_MANAGER, **where)
+        with _telling("creating", source):
+            client.create(resource(desired), field_manager=FIELD_MANAGER, **where)
         return "created"
     if keep:
         return "unchanged"
     last = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
     patch = with_removals(json.loads(last) if last else {}, desired)
     patch_type = PatchType.MERGE if kind.is_custom else PatchType.STRATEGIC
-    after = client.patch(
-        resource, name, patch, patch_type=patch_type, field_manager=FIELD_MANAGER, **where
-    )
+    with _telling("patching", source):
+        after = client.patch(
+            resource, name, patch, patch_type=patch_type, field_manager=FIELD_MANAGER, **where
+        )
     unchanged = after["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
     return "unchanged" if unchanged else "configured"
+
+
+@contextmanager
+def _telling(verb: str, source: str) -> Iterator[None]:
+    """Say in the API's refusal what was being done with which file, as kubectl does."""
+    try:
+        yield
+    except ApiError as error:
+        if source:
+            error.status.message = f'error when {verb} "{source}": {error.status.message}'
+        raise
 
 
 def _annotated(obj: Object) -> Object:

@@ -10,9 +10,9 @@ GAP = "   "
 
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a header and rows, each column as wide as its widest cell."""
-    lines = [[str(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    """Print a header (unless it is empty) and rows, each column as wide as its widest cell."""
+    lines = [[str(cell) for cell in line] for line in (header, *rows) if line]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo(GAP.join(padded).rstrip())

@@ -5,6 +5,7 @@ gently at first, and takes every process, namespace, mount and rule of the mesh 
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import click
 
 from mutua.cli import lock
 from mutua.cli.main import layout_of, mesh_options
-from mutua.foundation.errors import Unavailable
+from mutua.foundation.errors import MutuaError, Unavailable
 from mutua.foundation.layout import Layout
 
 PATIENCE: Final = 10.0
@@ -62,7 +63,8 @@ def stop_daemon(layout: Layout) -> bool:
                 return True
             time.sleep(0.02)
     raise Unavailable(
-        f"the daemon (pid {pid}) does not end", hint="look at it with: ps -o stat,wchan -p PID"
+        f"the daemon (pid {pid}) does not end",
+        hint=f"see what it waits for: ps -o stat,wchan -p {pid}",
     )
 
 
@@ -75,26 +77,59 @@ def stop_shim(layout: Layout, *, grace: float = POD_GRACE) -> bool:
     Raises:
         Unavailable: A process survived; it is named.
     """
-    from mutua.runtime.enter import shim_alive, shim_pid
     from mutua.runtime.membership import live_members, user_namespace
+
+    pid = _find_shim(layout)
+    if pid:
+        namespace = user_namespace(pid)
+        _end_shim(layout, pid, grace)
+        deadline = time.monotonic() + PATIENCE
+        while left := live_members(namespace) if namespace else []:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"still running: {left[0].command} (pid {left[0].pid})",
+                    hint=f"end it with: kill -9 {left[0].pid}",
+                )
+            time.sleep(0.01)
+    shutil.rmtree(layout.run, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        layout.run.parent.rmdir()  # of all meshes of this user; stays while another one runs
+    return bool(pid)
+
+
+def _find_shim(layout: Layout) -> int:
+    """Return the shim's pid, or 0; also when somebody has removed its socket."""
+    from mutua.runtime.enter import NoShim, shim_pid
+    from mutua.runtime.membership import PROC
+
+    try:
+        return shim_pid(layout)
+    except NoShim:
+        pass
+    tail = b"\0serve\0" + os.fsencode(layout.run) + b"\0"
+    for folder in PROC.iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                ours = folder.stat().st_uid in {os.getuid(), 0}  # not dumpable: root's in /proc
+                if ours and tail in (folder / "cmdline").read_bytes():
+                    return int(folder.name)
+    return 0
+
+
+def _end_shim(layout: Layout, pid: int, grace: float) -> None:
+    """Ask the shim to end its pods and itself; kill it, and them with it, when it cannot."""
     from mutua.runtime.shim.client import ShimClient
 
     async def shutdown() -> None:
-        client = await ShimClient.connect(layout.shim_socket)
-        await client.shutdown(grace)
+        async with asyncio.timeout(grace + PATIENCE):
+            client = await ShimClient.connect(layout.shim_socket)
+            await client.shutdown(grace)
 
-    if not shim_alive(layout):
-        shutil.rmtree(layout.run, ignore_errors=True)
-        return False
-    namespace = user_namespace(shim_pid(layout))
-    asyncio.run(shutdown())
-    deadline = time.monotonic() + PATIENCE
-    while left := live_members(namespace):
-        if time.monotonic() > deadline:
-            raise Unavailable(f"still running: {left[0].command} (pid {left[0].pid})")
-        time.sleep(0.01)
-    shutil.rmtree(layout.run, ignore_errors=True)
-    return True
+    try:
+        asyncio.run(shutdown())
+    except (MutuaError, TimeoutError):
+        with contextlib.suppress(PermissionError):
+            _kill(pid, signal.SIGKILL)
 
 
 def _kill(pid: int, signum: signal.Signals) -> None:

@@ -7,10 +7,15 @@ dies, however it dies, so a stale lock cannot exist; the pid in the file is only
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
+from typing import Final
 
 from mutua.foundation.errors import Conflict
 from mutua.foundation.layout import Layout
+
+PATIENCE: Final = 0.2
+"""Seconds to wait for the lock: `holder` takes a shared one for an instant."""
 
 
 class AlreadyRunning(Conflict):
@@ -22,20 +27,32 @@ class AlreadyRunning(Conflict):
 def acquire(layout: Layout) -> int:
     """Take the lock and return its file descriptor; the lock lives as long as a copy is open.
 
+    The caller is recorded at once, in place of a daemon that died: its pid may be somebody else's.
+
     Raises:
         AlreadyRunning: A daemon of this mesh runs.
     """
     fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + PATIENCE
+    while not _locked(fd):
+        if time.monotonic() > deadline:
+            pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise AlreadyRunning(
+                f"the mesh {layout.name!r} is already running (pid {pid or 'unknown'})",
+                hint="use `mutua shell`, stop it with `mutua down`, or start another with --name",
+            )
+        time.sleep(PATIENCE / 10)
+    record(fd, os.getpid())
+    return fd
+
+
+def _locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
-        os.close(fd)
-        raise AlreadyRunning(
-            f"the mesh {layout.name!r} is already running (pid {pid or 'unknown'})",
-            hint="use `mutua shell`, stop it with `mutua down`, or start another with --name",
-        ) from error
-    return fd
+    except BlockingIOError:
+        return False
+    return True
 
 
 def record(fd: int, pid: int) -> None:

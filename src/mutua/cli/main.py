@@ -98,7 +98,8 @@ def main() -> None:
     """Run the command line; the console script's entry point."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        cli.main(standalone_mode=False, prog_name="mutua")
+        status = cli.main(standalone_mode=False, prog_name="mutua")
+        sys.exit(status if isinstance(status, int) else 0)
     except MutuaError as error:
         click.echo(f"mutua: error: {error}", err=True)
         if error.hint:
@@ -114,3 +115,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
+    except OSError as error:  # a full disk, a read-only or foreign file: not a bug
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"mutua: error: {place}{error.strerror or error}", err=True)
+        sys.exit(1)

@@ -4,14 +4,18 @@ It writes the Deployment and the Service that a user would write, and applies th
 API; from then on the program is an ordinary workload that kubectl and every policy know.
 """
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mutua.api.object import Object
+from mutua.api.kinds import kind_of
+from mutua.api.object import NAMESPACES, Object
 from mutua.cli.main import layout_of
 from mutua.foundation.errors import Rejected
+from mutua.foundation.layout import Layout
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -35,24 +39,64 @@ def command(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    r"""Run PROGRAM as a workload of the mesh, in the current directory.
+    """Run PROGRAM as a workload of the mesh, in the current directory.
 
     \b
     mutua run --namespace shop --name web --port 8000 -- python3 -m http.server 8000
-    """
-    manifests = build_manifests(namespace, program, cwd=str(Path.cwd()), **options)
+    """  # noqa: D301 - click's mark for "do not wrap"
+    layout = layout_of(mesh, state_dir)
+    search = os.environ.get("PATH", os.defpath)
+    if shutil.which(program[0], path=search) is None:
+        raise Rejected(f"program {program[0]!r} not found", hint="install it, or give its path")
+    # The program finds its own programs and files as it would here, not as the daemon would.
+    given = (f"PATH={search}", f"HOME={os.environ.get('HOME') or '/'}", *options.pop("variables"))
+    cwd = usable_directory(Path.cwd(), layout)
+    manifests = build_manifests(namespace, program, cwd=cwd, variables=given, **options)
     if dry_run:
         import yaml
 
         click.echo(yaml.safe_dump_all(manifests, sort_keys=False), nl=False)
         return
-    from mutua.cli.apply import apply_objects
-    from mutua.cli.client import connect
+    from mutua.cli.apply import apply_object
+    from mutua.cli.client import connect, resource_class
 
-    layout = layout_of(mesh, state_dir)
     with connect(layout) as client:
-        for line in apply_objects(client, manifests, keep_existing_namespace=True):
-            click.echo(line)
+        for manifest in manifests:
+            click.echo(apply_object(client, manifest, keep_existing_namespace=True))
+        found = client.get(resource_class(kind_of(NAMESPACES)), namespace)
+    name = manifests[-1]["metadata"]["name"]
+    labels = found["metadata"].get("labels") or {}
+    if labels.get("istio-injection") != "enabled" and not options["no_sidecar"]:
+        click.echo(
+            f"note: no sidecar, since namespace {namespace} is not part of the mesh; "
+            f"kubectl label namespace {namespace} istio-injection=enabled",
+            err=True,
+        )
+    if port := options["port"]:
+        scheme = "http" if options["protocol"].startswith("http") else options["protocol"]
+        click.echo(f"in the mesh it is {scheme}://{name}.{namespace}:{port}", err=True)
+    click.echo(f"its output: kubectl logs -n {namespace} deploy/{name}", err=True)
+
+
+def usable_directory(directory: Path, layout: Layout) -> str:
+    """Return the working directory, if a container can see it.
+
+    Raises:
+        Rejected: A container has its own /dev and /proc, and does not see a mesh's files.
+    """
+    real = directory.resolve()
+    secret = [layout.state.resolve(), layout.run.parent.resolve()]
+    for place in (Path("/dev"), Path("/proc"), Path("/sys"), *secret):
+        if real.is_relative_to(place):
+            raise Rejected(
+                f"programs of the mesh do not see the current directory, {real}",
+                hint="start it in another directory",
+            )
+    if real == Path("/tmp"):  # noqa: S108 - everybody's
+        raise Rejected(
+            "programs of the mesh have a /tmp of their own", hint="start it in a directory below"
+        )
+    return str(real)
 
 
 def build_manifests(

@@ -89,9 +89,9 @@ def create_directories(layout: Layout, *, uid: int) -> None:
             ) from error
         status = directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
-            raise Rejected(
-                f"{directory} is not a directory of yours", hint="remove it, or set XDG_RUNTIME_DIR"
-            )
+            ours = directory in {layout.run, layout.run.parent}
+            hint = "remove it, or set XDG_RUNTIME_DIR" if ours else "pass another --state-dir"
+            raise Rejected(f"{directory} is not a directory of yours", hint=hint)
     layout.state.chmod(0o700)
     layout.run.parent.chmod(0o700)
     layout.run.chmod(0o700)

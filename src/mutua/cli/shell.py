@@ -4,11 +4,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from mutua.cli.env import variables
 from mutua.cli.main import layout_of, mesh_options
+
+NOT_FOUND: Final = 127
+"""A shell's exit status for a program that is not there."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -30,7 +34,8 @@ def command(name: str | None, state_dir: str | None, argv: tuple[str, ...]) -> N
         click.echo(f"kubectl speaks to the mesh {layout.name!r} here; leave with `exit`", err=True)
     found = shutil.which(program[0], path=environ["PATH"])
     if found is None:
-        raise click.ClickException(f"no such program: {program[0]}")
+        click.echo(f"mutua: error: no such program: {program[0]}", err=True)
+        sys.exit(NOT_FOUND)
     os.execve(found, program, environ)  # noqa: S606 - the user's own command
 
 

@@ -4,11 +4,9 @@ What must happen in the caller's own network happens here: the listener of the A
 host's loopback before the daemon enters its private namespaces.  Everything else is the daemon's.
 """
 
-import json
 import os
-import signal
+import shlex
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +15,7 @@ import click
 
 from mutua.cli import lock
 from mutua.cli.main import layout_of, mesh_options
+from mutua.cli.serving import serve_here, start_daemon
 from mutua.cli.settings import create_directories
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import Rejected, Unavailable
@@ -57,14 +56,13 @@ def command(
     that runs pods as processes.  Needs no root.
     """
     layout = layout_of(name, state_dir)
+    settings = _settings(layout, **options)
     create_directories(layout, uid=os.getuid())
     lock_fd = lock.acquire(layout)
     listener = listen(layout, api_port)
-    settings = _settings(layout, **options)
     if foreground:
-        _serve_here(settings, listener, lock_fd)
-        return
-    ready = _start_daemon(settings, listener, lock_fd, timeout)
+        sys.exit(serve_here(settings, listener, lock_fd))
+    ready = start_daemon(settings, listener, lock_fd, timeout)
     click.echo(f"mesh {layout.name!r} is up, API at {ready.get('server', '')}", err=True)
     flags = "" if (name, state_dir) == (None, None) else _flags(name, state_dir)
     click.echo(
@@ -77,7 +75,7 @@ def command(
 
 def _flags(name: str | None, state_dir: str | None) -> str:
     pairs = (("--name", name), ("--state-dir", state_dir))
-    return "".join(f" {flag} {value}" for flag, value in pairs if value)
+    return "".join(f" {flag} {shlex.quote(value)}" for flag, value in pairs if value)
 
 
 def _settings(
@@ -126,89 +124,3 @@ def listen(layout: Layout, port: int | None) -> socket.socket:
         memory.write_text(f"{listener.getsockname()[1]}\n")
         return listener
     raise AssertionError("the last candidate either listens or raises")
-
-
-def _serve_here(settings: DaemonSettings, listener: socket.socket, lock_fd: int) -> None:
-    from mutua.cli.down import stop_shim
-    from mutua.cluster import daemon
-    from mutua.cluster.progress import Progress
-
-    lock.record(lock_fd, os.getpid())
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:  # the daemon moves into other namespaces; the parent stays to clean up
-        os.close(reader)
-        os._exit(daemon.run(settings, listener, Progress(writer)))
-    os.close(writer)
-    listener.close()
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
-    with os.fdopen(reader) as lines:
-        ready = _follow(lines)
-    click.echo(
-        f"mesh {settings.layout.name!r} is up, API at {ready['server']}; Ctrl-C stops it", err=True
-    )
-    _, status = os.waitpid(child, 0)
-    stop_shim(settings.layout)
-    sys.exit(os.waitstatus_to_exitcode(status))
-
-
-def _start_daemon(
-    settings: DaemonSettings, listener: socket.socket, lock_fd: int, timeout: float
-) -> dict[str, str]:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    fds = (listener.fileno(), writer, lock_fd)
-    argv = [sys.executable, "-m", "mutua", "daemon"]
-    argv += ["--listener-fd", str(fds[0]), "--progress-fd", str(fds[1]), "--lock-fd", str(fds[2])]
-    argv += ["--settings", settings.to_json()]
-    with settings.layout.daemon_log.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - ourselves
-            argv,
-            pass_fds=fds,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
-    os.close(writer)
-    signal.signal(signal.SIGALRM, _too_slow)
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    try:
-        with os.fdopen(reader) as lines:
-            return _follow(lines)
-    except _TooSlow as error:
-        process.terminate()
-        raise Unavailable(
-            f"the mesh was not ready after {timeout:g} s",
-            hint=f"read {settings.layout.daemon_log}, or give it longer with --timeout",
-        ) from error
-    except Unavailable as error:
-        if not error.hint:
-            error.hint = f"read {settings.layout.daemon_log}"
-        raise
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        process.returncode = 0  # it is not ours to wait for
-
-
-class _TooSlow(Exception):
-    pass
-
-
-def _too_slow(*_: object) -> None:
-    raise _TooSlow
-
-
-def _follow(lines: Any) -> dict[str, str]:
-    """Show the daemon's progress; return its facts once it is ready."""
-    for line in lines:
-        message: dict[str, Any] = json.loads(line)
-        if "step" in message:
-            click.echo(f"  {message['step']}", err=True)
-        if "error" in message:
-            raise Unavailable(message["error"], hint=message.get("hint", ""))
-        if "ready" in message:
-            facts: dict[str, str] = message["ready"]
-            return facts
-    raise Unavailable("the daemon ended before it was ready")

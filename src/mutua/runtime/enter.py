@@ -52,12 +52,13 @@ def start_shim(layout: Layout, *, python: str) -> int:
     outcome, ready = os.pipe2(os.O_CLOEXEC)
     try:
         _launch(layout, python, ready)
-        answer = os.read(outcome, 4096).decode(errors="replace").strip()
+        answer = os.read(outcome, 4096).decode(errors="replace").strip("\n")
     finally:
         os.close(outcome)
     if answer != "ready":
         log = layout.state / SHIM_LOG
-        raise Unavailable(answer or f"the shim did not start; see {log}")
+        reason, _, hint = answer.partition("\t")
+        raise Unavailable(reason or "the shim did not start", hint=hint or f"read {log}")
     return _peer(layout)[0]
 
 

@@ -74,7 +74,10 @@ def _clone(mount: Mount) -> int:
     if mount.kind == "tmpfs":
         return -1
     try:
-        tree = _clone_inside(mount) if mount.inside else linux.clone_mount(mount.source)
+        if mount.inside:
+            tree = _clone_inside(mount)
+        else:
+            tree = linux.clone_mount(mount.source) if mount.follow else _clone_exactly(mount.source)
     except OSError as error:
         where = os.path.join(mount.source, mount.inside) if mount.inside else mount.source  # noqa: PTH118
         raise StartFailed(f"cannot mount {where}: {linux.reason(error)}") from error
@@ -94,6 +97,22 @@ def _clone_inside(mount: Mount) -> int:
         return linux.clone_mount("", directory=part)
     finally:
         os.close(part)
+
+
+def _clone_exactly(directory: str) -> int:
+    """Clone a directory; a symbolic link anywhere in its path is an error."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    here = os.open("/", flags)
+    for name in filter(None, directory.split("/")):
+        try:
+            below = os.open(name, flags, dir_fd=here)
+        finally:
+            os.close(here)
+        here = below
+    try:
+        return linux.clone_mount(".", directory=here)
+    finally:
+        os.close(here)
 
 
 def _attach(view: "_View", mount: Mount, source: int) -> None:

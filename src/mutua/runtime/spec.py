@@ -40,6 +40,8 @@ class Mount:
         inside: Path within `source` to show instead of it, "" for all.  Whoever can write to the
             source may have put symbolic links on the way: one that leads out is refused.
         read_only: Whether writes fail with EROFS.
+        follow: Whether `source` may lead over symbolic links; False for a path that programs of
+            the mesh can change, who could otherwise point it at what is hidden from them.
     """
 
     target: str
@@ -47,6 +49,7 @@ class Mount:
     source: str = ""
     inside: str = ""
     read_only: bool = False
+    follow: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

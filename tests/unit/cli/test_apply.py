@@ -32,7 +32,7 @@ def test_folders_lists_and_several_documents_are_read(tmp_path: Path) -> None:
     )
     (tmp_path / "ignored.txt").write_text("not a manifest")
 
-    names = [obj["metadata"]["name"] for obj in read_manifests([str(tmp_path)])]
+    names = [one.obj["metadata"]["name"] for one in read_manifests([str(tmp_path)])]
 
     assert names == ["a", "b"]
 

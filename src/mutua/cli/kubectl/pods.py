@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import click
 from lightkube import Client
 
 from mutua.api.kinds import kind_of
@@ -43,8 +44,11 @@ def find_pod(client: Client, argument: str) -> Object:
     return found[0]
 
 
-def default_container(pod: Object) -> str:
-    """Return the container that a command means when it names none."""
+def choose_container(pod: Object, asked: str | None) -> str:
+    """Return the container that a command means; say so when it was a choice."""
     annotations = pod["metadata"].get("annotations") or {}
-    first: str = pod["spec"]["containers"][0]["name"]
-    return str(annotations.get(DEFAULT_CONTAINER, first))
+    names = [container["name"] for container in pod["spec"]["containers"]]
+    chosen: str = asked or annotations.get(DEFAULT_CONTAINER) or names[0]
+    if not asked and DEFAULT_CONTAINER not in annotations and len(names) > 1:
+        click.echo(f'Defaulted container "{chosen}" out of: {", ".join(names)}', err=True)
+    return chosen

@@ -4,6 +4,7 @@ Everything a container sees besides the host's own files: generated /etc files, 
 volumes; and what it must not see: the mesh's own directories.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,7 @@ def container_spec(place: Place, record: Record, plan: SidecarPlan | None) -> Co
         id=record.id,
         argv=argv,
         env=env,
-        cwd=container.get("workingDir") or "/",
+        cwd=working_directory(container),
         netns=place.netns,
         hostname=place.hostname,
         mounts=_mounts(place, container, plan),
@@ -182,7 +183,38 @@ def asked_command(place: Place, record: Record) -> tuple[str, ...]:
 
 def hidden(settings: NodeSettings) -> tuple[str, ...]:
     """Return the host paths that no container sees."""
-    return (str(settings.layout.state), str(settings.layout.run), *settings.hide)
+    paths = (str(settings.layout.state), str(settings.layout.run), *settings.hide)
+    return tuple(dict.fromkeys(name for path in paths for name in (path, os.path.realpath(path))))
+
+
+def working_directory(container: Mapping[str, Any]) -> str:
+    """Return where a container starts: with links resolved when that is the host's, below /tmp."""
+    path = container.get("workingDir") or "/"
+    real = os.path.realpath(path)
+    return real if _is_hosts_below_tmp(real) else path
+
+
+def _is_hosts_below_tmp(path: str) -> bool:
+    return path.startswith("/tmp/") and Path(path).is_dir()  # noqa: S108 - the host's
+
+
+def _kept_working_directory(settings: NodeSettings, container: Mapping[str, Any]) -> list[Mount]:
+    """Show the host's working directory although it lies in /tmp, which is private.
+
+    Programs come from the host, and so do the files they are started next to.
+
+    Raises:
+        Rejected: It belongs to a mesh.
+    """
+    path = working_directory(container)
+    if not _is_hosts_below_tmp(path):
+        return []
+    if any(path == secret or path.startswith(f"{secret}/") for secret in hidden(settings)):
+        raise Rejected(
+            f"container {container['name']}: workingDir: {path} belongs to a mesh",
+            hint="start it in another directory",
+        )
+    return [Mount(target=path, source=path, follow=False)]
 
 
 def _environment(
@@ -204,6 +236,8 @@ def _mounts(
         Mount(target="/tmp", source=str(private)),  # noqa: S108 - a private one
         *_kept_visible(place.settings),
     ]  # fmt: skip
+    if plan is None:
+        mounts += _kept_working_directory(place.settings, container)
     volumes = {volume["name"]: volume for volume in place.pod["spec"].get("volumes") or []}
     for wish in container.get("volumeMounts") or []:
         if plan is not None and wish["name"] not in volumes:

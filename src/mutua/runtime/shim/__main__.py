@@ -7,7 +7,8 @@
 It is executed twice because ptrace-like access to a process is judged in the user namespace of
 its last execve(2): a process that only unshared could not be inspected by its own children.
 
-READY is a descriptor on which one line says that the socket answers, or why it does not.
+READY is a descriptor on which one line says that the socket answers, or why it does not and, after
+a tab, what to do.
 """
 
 import errno
@@ -34,12 +35,22 @@ PRIVATE: Final = ("netns", "pods")
 """Directories in RUN that exist only inside the mesh, in memory.  See foundation.layout."""
 
 REASONS: Final = {
-    errno.EPERM: "forbidden (a container's seccomp profile, AppArmor, or a sysctl: see "
-    "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)",
-    errno.ENOSPC: "their number is exhausted (see sysctl user.max_user_namespaces)",
-    errno.EUSERS: "they are nested too deeply, or too many",
-    errno.EINVAL: "this kernel lacks them",
+    errno.EPERM: (
+        "they are forbidden",
+        (
+            "as root, set those that exist: sysctl -w kernel.unprivileged_userns_clone=1"
+            " kernel.apparmor_restrict_unprivileged_userns=0; in a container, allow unshare(2) and"
+            " mount(2) in its seccomp profile"
+        ),
+    ),
+    errno.ENOSPC: (
+        "their number is exhausted",
+        "as root: sysctl -w user.max_user_namespaces=15000",
+    ),
+    errno.EUSERS: ("they are nested too deeply, or too many", "run mutua outside of containers"),
+    errno.EINVAL: ("this kernel lacks them", "use a kernel with CONFIG_USER_NS"),
 }
+"""Why user namespaces do not work, and what to do about it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -51,7 +62,8 @@ def main(arguments: list[str]) -> None:
         listener = prepare(run)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        os.write(ready, f"{reason}\n".encode())
+        hints = [hint for why, hint in REASONS.values() if str(reason).endswith(f": {why}")]
+        os.write(ready, "\t".join([f"{reason}", *hints[:1]]).encode() + b"\n")
         sys.exit(1)
     server = Server(listener)
     os.write(ready, b"ready\n")
@@ -71,7 +83,7 @@ def launch(run: str, ready: int) -> NoReturn:
     try:
         linux.unshare(NAMESPACES)
     except OSError as error:
-        reason = REASONS.get(error.errno or 0, linux.reason(error))
+        reason, _ = REASONS.get(error.errno or 0, (linux.reason(error), ""))
         raise OSError(error.errno, f"user namespaces are not available: {reason}") from error
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
@@ -98,7 +110,7 @@ def prepare(run: str) -> socket.socket:
             os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
             linux.mount("tmpfs", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0700")
     except OSError as error:
-        reason = REASONS.get(error.errno or 0, linux.reason(error))
+        reason, _ = REASONS.get(error.errno or 0, (linux.reason(error), ""))
         raise OSError(error.errno, f"user namespaces are not usable: {reason}") from error
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     path = f"{run}/{SOCKET_NAME}"

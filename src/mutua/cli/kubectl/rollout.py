@@ -1,0 +1,102 @@
+"""`mutua kubectl rollout`: replace a deployment's pods, and see how far that is."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+from lightkube.types import PatchType
+
+from mutua.api.kinds import Kind
+from mutua.api.object import DEPLOYMENTS, Object
+from mutua.cli.client import resource_class
+from mutua.cli.kubectl.arguments import parse_targets, qualified
+from mutua.cli.kubectl.delete import FOREVER
+from mutua.cli.kubectl.failure import KubectlGroup
+from mutua.cli.kubectl.session import Session, namespace_option, read_object, seconds, until
+from mutua.foundation.clock import rfc3339
+from mutua.foundation.errors import Rejected, Unavailable
+
+RESTARTED_AT: Final = "kubectl.kubernetes.io/restartedAt"
+"""A change of this annotation is a change of the pod template."""
+
+
+@click.group(cls=KubectlGroup)
+def rollout() -> None:
+    """Manage the rollout of a deployment."""
+
+
+def _deployment(words: tuple[str, ...], doing: str) -> tuple[Kind, str]:
+    target = parse_targets(words)[0]
+    if not target.names:
+        raise Rejected("required resource not specified", hint="such as deployment/web")
+    name = target.names[0]
+    if target.kind.resource != DEPLOYMENTS:
+        raise Rejected(f'{target.kind.resource.plural} "{name}" {doing} is not supported')
+    return target.kind, name
+
+
+@rollout.command()
+@namespace_option
+@click.argument("words", nargs=-1, required=True, metavar="deployment/NAME")
+@click.pass_obj
+def restart(session: Session, words: tuple[str, ...], namespace: str | None) -> None:
+    """Replace a deployment's pods, a few at a time."""
+    kind, name = _deployment(words, "restarting")
+    now = rfc3339(datetime.now(UTC))
+    template = {"metadata": {"annotations": {RESTARTED_AT: now}}}
+    patch = {"spec": {"template": template}}
+    with session.connect(namespace) as client:
+        client.patch(resource_class(kind), name, patch, patch_type=PatchType.STRATEGIC)
+    click.echo(f"{qualified(kind, name)} restarted")
+
+
+@rollout.command()
+@namespace_option
+@click.option("--timeout", default="0s", help="How long to wait, such as 30s; 0s: a week.")
+@click.argument("words", nargs=-1, required=True, metavar="deployment/NAME")
+@click.pass_obj
+def status(session: Session, words: tuple[str, ...], namespace: str | None, timeout: str) -> None:
+    """Wait until a deployment's pods are the new ones."""
+    kind, name = _deployment(words, "status")
+    deadline = time.monotonic() + (seconds(timeout) or FOREVER)
+    said = ""
+    with session.connect(namespace) as client:
+
+        def done() -> bool:
+            nonlocal said
+            line, finished = progress(read_object(client, kind, name))
+            if line != said:
+                click.echo(line)
+                said = line
+            return finished
+
+        until(done, deadline, "timed out waiting for the condition")
+
+
+def progress(deployment: Object) -> tuple[str, bool]:
+    """Return kubectl's line about a rollout, and whether it is finished.
+
+    Raises:
+        Unavailable: It makes no progress.
+    """
+    name, spec = deployment["metadata"]["name"], deployment["spec"]
+    seen = deployment.get("status") or {}
+    if deployment["metadata"].get("generation", 0) > seen.get("observedGeneration", 0):
+        return "Waiting for deployment spec update to be observed...", False
+    for condition in seen.get("conditions") or []:
+        if condition["type"] == "Progressing" and (
+            condition.get("reason") == "ProgressDeadlineExceeded"
+        ):
+            raise Unavailable(f'deployment "{name}" exceeded its progress deadline')
+    counts = ("replicas", "updatedReplicas", "availableReplicas")
+    total, updated, available = (seen.get(count) or 0 for count in counts)
+    wanted = spec.get("replicas", 1)
+    waiting = f'Waiting for deployment "{name}" rollout to finish: '
+    if updated < wanted:
+        return f"{waiting}{updated} out of {wanted} new replicas have been updated...", False
+    if total > updated:
+        return f"{waiting}{total - updated} old replicas are pending termination...", False
+    if available < updated:
+        return f"{waiting}{available} of {updated} updated replicas are available...", False
+    return f'deployment "{name}" successfully rolled out', True
