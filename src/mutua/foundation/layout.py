@@ -10,6 +10,10 @@ is why `run` is short and separate.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+LONGEST_NAME: Final = 255
+"""Bytes of one file's name (NAME_MAX, limits.h); a pod's name alone may have 253."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Layout:
     def logs(self) -> Path:
         """Container logs: <namespace>_<pod>_<uid>/<container>/<attempt>.log."""
         return self.state / "logs"
+
+    def pod_logs(self, namespace: str, pod: str, uid: str) -> Path:
+        """The logs of one pod; a long name is cut, the uid is not."""
+        room = LONGEST_NAME - len(f"{namespace}__{uid}")
+        return self.logs / f"{namespace}_{pod[:room]}_{uid}"
 
     @property
     def shim_socket(self) -> Path:

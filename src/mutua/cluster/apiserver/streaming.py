@@ -81,11 +81,8 @@ class ContainerStreams(StreamingBackend):
 
     def _log_file(self, pod: Object, name: str, *, previous: bool) -> tuple[int, Path]:
         metadata = pod["metadata"]
-        directory = (
-            self._layout.logs
-            / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
-            / name
-        )
+        address = (metadata["namespace"], metadata["name"], metadata["uid"])
+        directory = self._layout.pod_logs(*address) / name
         attempts = sorted(
             (int(path.stem) for path in directory.glob("*.log") if path.stem.isdecimal()),
             reverse=True,
@@ -134,10 +131,10 @@ def container_of(pod: Object, name: str) -> str:
         Refusal: The pod has none of this name.
     """
     spec, metadata = pod["spec"], pod["metadata"]
-    names = [one["name"] for one in (*spec["containers"], *spec.get("initContainers", ()))]
+    names = [one["name"] for one in (*spec["containers"], *(spec.get("initContainers") or ()))]
     if name and name not in names:
         raise bad_request(f"container {name} is not valid for pod {metadata['name']}")
-    default: str = metadata.get("annotations", {}).get(DEFAULT_CONTAINER, "")
+    default: str = (metadata.get("annotations") or {}).get(DEFAULT_CONTAINER, "")
     return name or (default if default in names else names[0])
 
 

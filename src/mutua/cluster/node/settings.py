@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from mutua.foundation.layout import Layout
-
-LONGEST_NAME: Final = 255
-"""Bytes of one file's name (NAME_MAX, limits.h); a pod's name alone may have 253."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +36,5 @@ class NodeSettings:
     version: str = "v1.32.0+mutua"
 
     def log_directory(self, namespace: str, pod: str, uid: str) -> Path:
-        """Return where a pod's container logs are; a long name is cut, the uid is not."""
-        room = LONGEST_NAME - len(f"{namespace}__{uid}")
-        return self.layout.logs / f"{namespace}_{pod[:room]}_{uid}"
+        """Return where a pod's container logs are."""
+        return self.layout.pod_logs(namespace, pod, uid)
