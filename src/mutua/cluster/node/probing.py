@@ -8,21 +8,18 @@ after 10.  These early tries can only succeed; failures are counted once per per
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from mutua.api.object import Object
-from mutua.cluster.node.ports import Containers, PodRuntime, Target
+from mutua.cluster.node.exec_probe import run_inside
+from mutua.cluster.node.ports import PodRuntime, Target
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import MutuaError, Rejected
 
 EARLY: Final = Backoff(first=0.02, factor=1.5, ceiling=0.25, jitter=0.0)
 """Between early tries, in seconds: cheap against the start of any program."""
-
-OUTPUT: Final = 1024
-"""Bytes of an exec probe's output that reach the event (kubelet: 10 kB)."""
 
 DEFAULTS: Final = {
     "initialDelaySeconds": 0,
@@ -227,30 +224,6 @@ def port_number(port: int | str, container: Mapping[str, Any]) -> int:
         if offered.get("name") == port:
             return int(offered["containerPort"])
     raise Rejected(f"container {container['name']!r} has no port named {port!r}")
-
-
-async def run_inside(
-    containers: Containers, container_id: str, command: list[str], seconds: float
-) -> str:
-    """Run a command in a container; return "" when it exits 0 in time, else what happened."""
-    output = os.memfd_create("probe")
-    try:
-        execution = await containers.exec(
-            container_id, command, stdin=None, stdout=output, stderr=None
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                code = await execution.wait()
-        except TimeoutError:
-            await execution.signal(9)
-            return f"command timed out after {seconds:g}s"
-        except asyncio.CancelledError:
-            await execution.signal(9)
-            raise
-        text = os.pread(output, OUTPUT, 0).decode(errors="replace").strip()
-        return "" if code == 0 else text or f"command exited with {code}"
-    finally:
-        os.close(output)
 
 
 async def wait_until(is_well: Callable[[], Awaitable[bool]]) -> None:
