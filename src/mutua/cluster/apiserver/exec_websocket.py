@@ -83,23 +83,22 @@ class WebSocketExec:
         """Run the command in container `identifier`, from the handshake to the close."""
         await self._send(AcceptConnection(subprotocol=self._protocol))
         request = self._request
-        pipes = _Pipes.open(stdin=request.stdin)
-        try:
+        with contextlib.closing(_Pipes.open(stdin=request.stdin)) as pipes:
             try:
-                execution = await shim.exec(
-                    identifier,
-                    request.command,
-                    stdin=pipes.child_stdin,
-                    stdout=pipes.child_stdout,
-                    stderr=pipes.child_stderr,
-                )
-            finally:
-                pipes.close_child_ends()
-        except MutuaError as error:
-            pipes.close()
-            await self._finish(_failure(error))
-            return
-        await self._converse(execution, pipes)
+                try:
+                    execution = await shim.exec(
+                        identifier,
+                        request.command,
+                        stdin=pipes.child_stdin,
+                        stdout=pipes.child_stdout,
+                        stderr=pipes.child_stderr,
+                    )
+                finally:
+                    pipes.close_child_ends()
+            except MutuaError as error:
+                await self._finish(_failure(error))
+                return
+            await self._converse(execution, pipes)
 
     def _offered(self) -> list[str]:
         """Feed the handshake to the protocol machine; return the subprotocols in it."""
@@ -114,15 +113,13 @@ class WebSocketExec:
     async def _converse(self, execution: Execution, pipes: "_Pipes") -> None:
         """Copy until the program has ended and is drained, or the client has gone."""
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(pipes.close)
-            stdin = _Input(pipes.stdin) if pipes.stdin is not None else None
+            stdin = _Input(pipes.take(pipes.stdin)) if pipes.stdin is not None else None
             if stdin is not None:
                 stack.callback(stdin.close)
             outputs = [
-                _Output(self, channel, await _read_pipe(number, stack))
+                _Output(self, channel, await _read_pipe(pipes.take(number), stack))
                 for channel, number in ((STDOUT, pipes.stdout), (STDERR, pipes.stderr))
             ]
-            pipes.released()
             async with asyncio.TaskGroup() as group:
                 client = group.create_task(self._listen(stdin))
                 ended = group.create_task(self._outlive(execution, outputs, group))
@@ -283,20 +280,23 @@ class _Pipes:
             if number is not None:
                 os.close(number)
 
-    def released(self) -> None:
-        """Forget our ends: the transports own them now."""
-        self._ours.clear()
+    def take(self, number: int) -> int:
+        """Hand one of our ends over: from now on somebody else closes it, exactly once."""
+        self._ours.remove(number)
+        return number
 
     def close(self) -> None:
-        """Close the ends that no transport owns."""
+        """Close the ends that nobody took."""
         while self._ours:
             os.close(self._ours.pop())
 
 
 async def _read_pipe(number: int, stack: contextlib.AsyncExitStack) -> StreamReader:
     reader = StreamReader(limit=CHUNK)
+    # The file owns the descriptor: closing it twice, here and by the transport, closes it once.
+    file = stack.enter_context(os.fdopen(number, "rb", buffering=0))
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(number, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(reader), file
     )
     stack.callback(transport.close)
     return reader
