@@ -31,6 +31,7 @@ COMMANDS: Final = {
         "mutua.cli.kubectl.command",
         "The everyday part of kubectl, where there is no kubectl.",
     ),
+    "istioctl": ("mutua.cli.istioctl.command", "Look at proxies and policies as with istioctl."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),

@@ -19,7 +19,7 @@ SELECTING: Final[tuple[Resource, ...]] = (DEPLOYMENTS, REPLICA_SETS, SERVICES)
 """Kinds that stand for their pods."""
 
 
-def find_pod(client: Client, argument: str) -> Object:
+def find_pod(client: Client, argument: str, namespace: str | None = None) -> Object:
     """Return the pod that NAME, pod/NAME or deploy/NAME means; a running one if there is one.
 
     Raises:
@@ -28,7 +28,8 @@ def find_pod(client: Client, argument: str) -> Object:
     """
     word, slash, name = argument.rpartition("/")
     kind = parse_kind(word)[0] if slash else kind_of(PODS)
-    owner: Any = client.get(resource_class(kind), name)
+    where = namespace or client.namespace
+    owner: Any = client.get(resource_class(kind), name, namespace=where)
     if kind.resource == PODS:
         return dict(owner)
     if kind.resource not in SELECTING:
@@ -36,11 +37,11 @@ def find_pod(client: Client, argument: str) -> Object:
     written = owner["spec"].get("selector") or {}
     plain = kind.resource == SERVICES  # a Service's selector is a map, the others' a LabelSelector
     selector = equality_selector(written) if plain else read_label_selector(written)
-    pods = list_objects(client, PODS, client.namespace)
+    pods = list_objects(client, PODS, where)
     found = [pod for pod in pods if selector.matches(pod["metadata"].get("labels"))]
     found.sort(key=lambda pod: (pod.get("status") or {}).get("phase") != "Running")
     if not found:
-        raise Unavailable(f"no pods of {argument} in namespace {client.namespace}")
+        raise Unavailable(f"no pods of {argument} in namespace {where}")
     return found[0]
 
 

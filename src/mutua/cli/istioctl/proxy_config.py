@@ -1,0 +1,212 @@
+"""`proxy-config`: the click side; what is printed comes from the pure modules next to it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+from typing_extensions import override
+
+from mutua.cli.istioctl import clusters, dump, endpoints, listeners, routes
+from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
+from mutua.cli.istioctl.source import Source, reads_proxy
+from mutua.cli.istioctl.table import render
+from mutua.foundation.errors import Rejected
+
+ALIASES: Final[Mapping[str, str]] = {
+    "c": "cluster", "clusters": "cluster", "l": "listener", "listeners": "listener",
+    "r": "route", "routes": "route", "ep": "endpoint", "endpoints": "endpoint",
+    "s": "secret", "secrets": "secret", "b": "bootstrap", "o": "log", "a": "all",
+}  # fmt: skip
+
+FORMATS: Final = ("short", "json", "yaml")
+
+
+class _Aliased(click.Group):
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+
+@click.group(cls=_Aliased)
+def command() -> None:
+    """Show a proxy's configuration, as its Envoy reports it."""
+
+
+@command.command()
+@reads_proxy
+@click.option("--fqdn", default="", help="Only clusters of this host.")
+@click.option("--port", "number", default="", help="Only clusters of this port.")
+@click.option("--subset", default="", help="Only clusters of this subset.")
+@click.option("--direction", default="", help="inbound or outbound.")
+@output_option(*FORMATS)
+def cluster(source: Source, output: str, number: str, **wanted: str) -> None:
+    """Show clusters: where the proxy can send to."""
+    found = clusters.select(dump.clusters(source.dump()), {**wanted, "port": number})
+    if output != "short":
+        print_document(found, output)
+    else:
+        click.echo(render(clusters.HEADER, clusters.rows(found)))
+
+
+@command.command()
+@reads_proxy
+@click.option("--address", default="", help="Only listeners on this address.")
+@click.option("--port", "number", type=int, default=0, help="Only listeners on this port.")
+@click.option("--type", "kind", default="", help="HTTP, TCP, HTTP+TCP or UNKNOWN.")
+@click.option("--verbose", type=bool, default=True, help="--verbose=false: a line per listener.")
+@output_option(*FORMATS)
+def listener(source: Source, output: str, number: int, **wanted: Any) -> None:
+    """Show listeners: what the proxy accepts, and where it sends that."""
+    found = listeners.select(
+        dump.listeners(source.dump()),
+        address=wanted["address"],
+        port=number,
+        kind=wanted["kind"],
+    )
+    if output != "short":
+        print_document(found, output)
+    elif wanted["verbose"]:
+        click.echo(render(listeners.HEADER, listeners.rows(found)))
+    else:
+        click.echo(render(listeners.SHORT_HEADER, listeners.short_rows(found)))
+
+
+@command.command()
+@reads_proxy
+@click.option("--name", default="", help="Only this route configuration.")
+@click.option("--verbose", type=bool, default=True, help="--verbose=false: a line per name.")
+@output_option(*FORMATS)
+def route(source: Source, output: str, name: str, *, verbose: bool) -> None:
+    """Show routes: which cluster an HTTP request goes to."""
+    found = routes.select(dump.routes(source.dump()), name)
+    if output != "short":
+        print_document(found, output)
+    elif verbose:
+        click.echo(render(routes.HEADER, routes.rows(found)))
+    else:
+        click.echo(render(routes.SHORT_HEADER, routes.short_rows(found)))
+
+
+@command.command()
+@reads_proxy
+@click.option("--address", default="", help="Only endpoints with this address.")
+@click.option("--port", "number", default="", help="Only endpoints with this port.")
+@click.option("--cluster", "of_cluster", default="", help="Only endpoints of this cluster.")
+@click.option("--status", default="", help="healthy, unhealthy, …")
+@output_option(*FORMATS)
+def endpoint(source: Source, output: str, number: str, of_cluster: str, **wanted: str) -> None:
+    """Show endpoints: the addresses behind each cluster."""
+    wanted |= {"port": number, "cluster": of_cluster}
+    found = endpoints.select(source.cluster_statuses(), wanted)
+    if output != "short":
+        print_document(found, output)
+    else:
+        click.echo(render(endpoints.HEADER, endpoints.rows(found)))
+
+
+@command.command()
+@reads_proxy
+@output_option(*FORMATS)
+def secret(source: Source, output: str) -> None:
+    """Show the proxy's certificates and roots; never its private key."""
+    from mutua.cli.istioctl import secrets
+    from mutua.foundation.clock import SystemClock
+
+    found = secrets.secrets(source.dump())
+    if output != "short":
+        print_document(found, output)
+    elif not found:
+        click.echo("No active or warming secrets found.")
+    else:
+        click.echo(render(secrets.HEADER, secrets.rows(found, SystemClock().now())))
+
+
+@command.command()
+@reads_proxy
+@output_option(*FORMATS, default="json")
+def bootstrap(source: Source, output: str) -> None:
+    """Show the configuration the proxy was started with."""
+    found = dump.section(source.dump(), "BootstrapConfigDump")
+    if output != "short":
+        print_document(found, output)
+        return
+    node = found.get("bootstrap", {}).get("node", {})
+    metadata = node.get("metadata", {})
+    version = node.get("userAgentBuildVersion", {}).get("version", {})
+    numbers = (version.get(part, 0) for part in ("majorNumber", "minorNumber", "patch"))
+    click.echo(f"Istio Version: {metadata.get('MUTUA_VERSION', 'unknown')}")
+    click.echo(f"Istio Proxy Version: {'.'.join(map(str, numbers))}")
+    click.echo(f"Node: {node.get('id', '')}")
+
+
+@command.command("all")
+@reads_proxy
+@output_option(*FORMATS)
+def everything(source: Source, output: str) -> None:
+    """Show everything."""
+    from mutua.cli.istioctl import secrets
+    from mutua.foundation.clock import SystemClock
+
+    if output != "short":
+        print_document(source.dump(), output)
+        return
+    content, hosts = source.everything()
+    certificates = secrets.rows(secrets.secrets(content), SystemClock().now(), "secret/")
+    chosen = listeners.select(dump.listeners(content))
+    tables = (
+        (clusters.HEADER, clusters.rows(clusters.select(dump.clusters(content), {}), "cluster/")),
+        (listeners.HEADER, listeners.rows(chosen, "listener/")),
+        (routes.HEADER, routes.rows(routes.select(dump.routes(content)), "route/")),
+        (endpoints.HEADER, endpoints.rows(endpoints.select(hosts, {}), "endpoint/")),
+        (secrets.HEADER, certificates),
+    )
+    click.echo("\n\n".join(render(header, rows) for header, rows in tables if rows))
+
+
+@command.command()
+@scoped
+@click.argument("target", required=False, metavar="[POD | TYPE/NAME][.NAMESPACE]")
+@click.option("--level", default="", help="LEVEL, or LOGGER:LEVEL,LOGGER:LEVEL.")
+@click.option("-r", "--reset", is_flag=True, help="Back to the level it was started with.")
+@click.option("-l", "--selector", default="", help="Pods with these labels, instead of one.")
+@output_option("short")
+def log(
+    scope: Scope, target: str | None, level: str, selector: str, output: str, *, reset: bool
+) -> None:
+    """Show or change the proxy's log levels."""
+    from mutua.cli.istioctl import loggers
+    from mutua.cli.istioctl.admin import Admin
+    from mutua.cli.istioctl.target import full_name
+
+    if level and reset:
+        raise Rejected("--level cannot be combined with --reset")
+    if bool(target) == bool(selector):
+        raise Rejected("name a pod, such as deploy/web, or labels with -l")
+    with scope.connect() as client:
+        admin = Admin(client)
+        for pod in _pods(client, scope, target, selector):
+            known = loggers.parse_loggers(admin.ask(pod, loggers.ACTIVE)[0])
+            wanted = loggers.initial_level(pod) if reset else level
+            changes = loggers.parse_levels(wanted, known) if wanted else []
+            shown = admin.ask(pod, *changes, loggers.ACTIVE)[-1]
+            click.echo(f"{full_name(pod)}:\n{shown.rstrip()}")
+
+
+def _pods(client: Any, scope: Scope, target: str | None, selector: str) -> list[Any]:
+    from mutua.cli.istioctl.target import has_proxy, parse_target, resolve
+
+    if target:
+        return [resolve(client, parse_target(target, scope.namespace))]
+    from mutua.api.object import PODS
+    from mutua.api.selectors import parse_label_selector
+    from mutua.cli.client import list_objects
+
+    wanted = parse_label_selector(selector)
+    found = [
+        pod
+        for pod in list_objects(client, PODS, scope.namespace)
+        if has_proxy(pod) and wanted.matches(pod["metadata"].get("labels"))
+    ]
+    if not found:
+        raise Rejected(f"no pod with a sidecar has {selector} in namespace {scope.namespace!r}")
+    return found

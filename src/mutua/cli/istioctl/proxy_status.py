@@ -1,0 +1,105 @@
+"""`proxy-status`: which proxies are there, and what has each been sent?
+
+The proxies themselves are asked: what they hold is what they accepted.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from mutua.api.object import PODS, Object
+from mutua.cli.istioctl.dump import readable
+from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
+from mutua.cli.istioctl.sync import CONNECTED, TYPES, Proxy, judge
+from mutua.cli.istioctl.table import render
+
+CONTROL_PLANE: Final = "istiod"
+"""In column ISTIOD: one daemon is the control plane of the whole mesh."""
+
+HEADER: Final = ("NAME", "CLUSTER", "ISTIOD", "VERSION", "SUBSCRIBED TYPES")
+
+SHOWN: Final = tuple(sorted(name for name in TYPES if name != "ECDS"))
+"""Types with a column of their own under `-v 1`."""
+
+
+@click.command()
+@scoped
+@click.argument("target", required=False, metavar="[POD | TYPE/NAME][.NAMESPACE]")
+@click.option("-v", "--verbosity", type=click.IntRange(0, 1), default=0, help="1: state per type.")
+@output_option("table", "json", "yaml", default="table")
+def command(scope: Scope, target: str | None, verbosity: int, output: str) -> None:
+    """Show every proxy, or one, and what it has been sent."""
+    from mutua.cli.client import ALL_NAMESPACES, list_objects
+    from mutua.cli.istioctl.target import full_name, has_proxy, parse_target, resolve
+
+    with scope.connect() as client:
+        if target:
+            pods = [resolve(client, parse_target(target, scope.namespace))]
+        else:
+            where = scope.named or ALL_NAMESPACES
+            pods = [
+                pod
+                for pod in list_objects(client, PODS, where)
+                if has_proxy(pod) and (pod.get("status") or {}).get("phase") == "Running"
+            ]
+        found = _ask(client, sorted(pods, key=full_name), must_answer=bool(target))
+    if output != "table":
+        print_document([dump for _, dump in found], output)
+    elif not found:
+        click.echo("no proxies", err=True)
+    else:
+        proxies = [proxy for proxy, _ in found]
+        click.echo(detailed(proxies) if verbosity else summary(proxies))
+
+
+def summary(proxies: Sequence[Proxy]) -> str:
+    """Return one line per proxy: how many types it holds, and which."""
+    rows = []
+    for one in proxies:
+        names = f" ({','.join(one.received)})" if one.received else ""
+        types = f"{len(one.received)}{names}"
+        rows.append((one.name, one.cluster, CONTROL_PLANE, one.version, types))
+    return render(HEADER, rows)
+
+
+def detailed(proxies: Sequence[Proxy]) -> str:
+    """Return one line per proxy, with the state of each type in a column of its own."""
+    rows = [
+        (
+            one.name,
+            one.cluster,
+            *((one.states or {}).get(short, "NOT SENT") for short in SHOWN),
+            CONTROL_PLANE,
+            one.version,
+        )
+        for one in proxies
+    ]
+    return render(("NAME", "CLUSTER", *SHOWN, "ISTIOD", "VERSION"), rows)
+
+
+def _ask(
+    client: Any, pods: Sequence[Object], *, must_answer: bool
+) -> list[tuple[Proxy, dict[str, Any]]]:
+    from mutua.cli.istioctl.admin import DUMP, Admin
+    from mutua.cli.istioctl.target import full_name
+    from mutua.foundation.clock import SystemClock
+    from mutua.foundation.errors import Unavailable
+
+    admin, now = Admin(client), SystemClock().now()
+    found: list[tuple[Proxy, dict[str, Any]]] = []
+    for pod in pods:
+        name = full_name(pod)
+        try:
+            dump, stats = admin.ask(pod, DUMP, f"GET /stats?filter=^{CONNECTED}$")
+        except Unavailable:
+            if must_answer:
+                raise
+            # It is starting or ending: it is in the mesh, and holds nothing yet.
+            found.append((Proxy(name), {}))
+            continue
+        content = readable(json.loads(dump))
+        connected = stats.strip().endswith(": 1")
+        found.append((judge(name, content, connected=connected, now=now), content))
+    return found

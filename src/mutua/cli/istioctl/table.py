@@ -1,0 +1,18 @@
+"""Columns as istioctl aligns them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+PADDING: Final = 5
+"""Blanks after the widest cell of a column."""
+
+
+def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a header and rows as aligned lines."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "".join(cell.ljust(width + PADDING) for cell, width in zip(line, widths, strict=True))
+        .rstrip()
+        for line in lines
+    )  # fmt: skip
