@@ -4,13 +4,14 @@ So the request is made there: by a few lines of Python, run in `istio-proxy` thr
 Unlike curl, Python is certainly there: it runs this program, and containers see the same files.
 """
 
-import io
+import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from lightkube import Client
+from lightkube import ApiError, AsyncClient, Client
 
 from mutua.api.object import Object
 from mutua.cli.client import TIMEOUT
@@ -41,6 +42,13 @@ DUMP: Final = "GET /config_dump?include_eds"
 CLUSTERS: Final = "GET /clusters?format=json"
 
 
+BAD: Final = 400
+"""The lowest status of a refusal (RFC 9110)."""
+
+PARALLEL: Final = 8
+"""Sidecars asked at the same time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admin:
     """Where to ask.
@@ -60,27 +68,56 @@ class Admin:
             Rejected: The pod has no sidecar, or Envoy refused a request.
             Unavailable: The sidecar does not run (yet).
         """
-        require_proxy(pod)
-        out, err = io.BytesIO(), io.BytesIO()
-        metadata = pod["metadata"]
-        done = self.client.exec(
-            metadata["name"],
-            namespace=metadata["namespace"],
-            container=PROXY,
-            command=[sys.executable, "-I", "-S", "-c", ASK, str(self.port), *requests],
-            stdout=out,
-            stderr=err,
-            timeout=TIMEOUT,
-        )
-        if done.exit_code:
-            said = err.getvalue().decode(errors="replace").strip().splitlines()
-            raise Unavailable(f"pod {full_name(pod)}: {said[-1] if said else 'no answer'}")
-        answers = json.loads(out.getvalue())
-        for request, (status, body) in zip(requests, answers, strict=True):
-            if status >= 400:
-                raise Rejected(f"pod {full_name(pod)}: Envoy refused {request}: {body.strip()}")
-        return [body for _, body in answers]
+        (found,) = self.ask_each([require_proxy(pod)], *requests)
+        if isinstance(found, Unavailable):
+            raise found
+        return found
 
-    def ask_json(self, pod: Object, *requests: str) -> list[Any]:
-        """Return the answers to requests whose answers are JSON."""
-        return [json.loads(body) for body in self.ask(pod, *requests)]
+    def ask_each(self, pods: Sequence[Object], *requests: str) -> list[list[str] | Unavailable]:
+        """Ask several sidecars at once; why one did not answer stands in for its answers.
+
+        Raises:
+            Rejected: An Envoy refused a request.
+        """
+        return asyncio.run(self._ask_each(pods, requests))
+
+    async def _ask_each(
+        self, pods: Sequence[Object], requests: Sequence[str]
+    ) -> list[list[str] | Unavailable]:
+        # Not the synchronous client: it closes an exec's WebSocket while a thread of its own still
+        # reads from it, and that thread then eats the next connection's bytes.
+        async with AsyncClient(self.client.config, timeout=TIMEOUT) as client:
+            turn = asyncio.Semaphore(PARALLEL)
+
+            async def one(pod: Object) -> list[str] | Unavailable:
+                async with turn:
+                    try:
+                        return await self._ask(client, pod, requests)
+                    except Unavailable as error:
+                        return error
+
+            return await asyncio.gather(*map(one, pods))
+
+    async def _ask(self, client: AsyncClient, pod: Object, requests: Sequence[str]) -> list[str]:
+        name = full_name(pod)
+        try:
+            done = await client.exec(
+                pod["metadata"]["name"],
+                namespace=pod["metadata"]["namespace"],
+                container=PROXY,
+                command=[sys.executable, "-I", "-S", "-c", ASK, str(self.port), *requests],
+                stdin=b"",  # lightkube asks for stdin always; empty, it ends at once
+                stdout=True,
+                stderr=True,
+                timeout=TIMEOUT,
+            )
+        except ApiError as error:
+            raise Unavailable(f"pod {name}: {error.status.message}") from error
+        if done.exit_code:
+            said = str(done.stderr).strip().splitlines()
+            raise Unavailable(f"pod {name}: {said[-1] if said else 'no answer'}")
+        answers = json.loads(done.stdout)
+        for request, (status, body) in zip(requests, answers, strict=True):
+            if status >= BAD:
+                raise Rejected(f"pod {name}: Envoy refused {request}: {body.strip()}")
+        return [body for _, body in answers]

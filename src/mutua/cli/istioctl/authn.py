@@ -3,11 +3,12 @@
 import click
 
 from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES
+from mutua.cli.istioctl.groups import AliasedGroup
 from mutua.cli.istioctl.scope import Scope, scoped
 from mutua.cli.istioctl.table import render
 
 
-@click.group()
+@click.group(cls=AliasedGroup)
 def command() -> None:
     """Look into authentication between workloads."""
 

@@ -18,17 +18,23 @@ PACKAGE: Final = "mutua.cli.istioctl"
 COMMANDS: Final = {
     # name: (module, what the list of commands says)
     "authn": ("authn", "Check which TLS clients send and servers accept: authn tls-check."),
+    "experimental": ("experimental", "Describe a pod or a Service: x describe pod|service."),
     "proxy-config": ("proxy_config", "Show a proxy's configuration, as its Envoy reports it."),
     "proxy-status": ("proxy_status", "Show every proxy and what it has been sent."),
     "version": ("version", "Print the versions of client, control plane and data plane."),
 }
 
-ALIASES: Final = {"pc": "proxy-config", "ps": "proxy-status"}
+ALIASES: Final = {
+    "exp": "experimental",
+    "pc": "proxy-config",
+    "ps": "proxy-status",
+    "x": "experimental",
+}
 
 PLANNED: Final = frozenset({
-    "admin", "analyze", "bug-report", "create-remote-secret", "dashboard", "experimental", "x",
-    "exp", "install", "kube-inject", "manifest", "remote-clusters", "tag", "uninstall", "upgrade",
-    "validate", "verify-install", "waypoint", "ztunnel-config",
+    "admin", "analyze", "bug-report", "create-remote-secret", "dashboard", "install",
+    "kube-inject", "manifest", "remote-clusters", "tag", "uninstall", "upgrade", "validate",
+    "verify-install", "waypoint", "ztunnel-config",
 })  # fmt: skip
 """Istio's other commands, so that calling one is not taken for a typing error."""
 
@@ -63,6 +69,8 @@ class IstioctlGroup(click.Group):
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         try:
             return super().make_context(*args, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            raise _Help(error) from error
         except click.UsageError as error:
             raise _Failed(error.format_message()) from error
 
@@ -70,10 +78,20 @@ class IstioctlGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError as error:
+            raise _Help(error) from error
         except MutuaError as error:
             raise _Failed(f"{error}; {error.hint}" if error.hint else str(error)) from error
         except click.UsageError as error:
             raise _Failed(error.format_message()) from error
+
+
+class _Help(click.exceptions.Exit):
+    """A group without a command shows its help, which is no failure."""
+
+    def __init__(self, error: click.exceptions.NoArgsIsHelpError) -> None:
+        click.echo(error.format_message())
+        super().__init__(0)
 
 
 class _Failed(click.ClickException):

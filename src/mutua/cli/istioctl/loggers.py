@@ -18,6 +18,9 @@ DEFAULT: Final = "warning"
 LEVEL_ANNOTATION: Final = "sidecar.istio.io/logLevel"
 """A pod's own choice of it."""
 
+ALL: Final = "all"
+"""istioctl's name for every logger."""
+
 ACTIVE: Final = "POST /logging"
 """The request for the present levels."""
 
@@ -35,12 +38,12 @@ def parse_levels(text: str, known: Collection[str]) -> list[str]:
     everywhere, single = "", []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         logger, colon, level = part.rpartition(":")
-        if colon and logger not in known:
-            raise Rejected(f"unrecognized logger name: {logger}")
-        if colon and logger != "all":
+        if not colon or logger == ALL:
+            everywhere = _level(level)
+        elif logger in known:
             single.append(f"{logger}:{_level(level)}")
         else:
-            everywhere = _level(level)
+            raise Rejected(f"unrecognized logger name: {logger}")
     requests = [f"POST /logging?level={everywhere}"] if everywhere else []
     if single:
         requests.append("POST /logging?paths=" + ",".join(single))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import click
-from typing_extensions import override
 
 from mutua.cli.istioctl import clusters, dump, endpoints, listeners, routes
-from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
+from mutua.cli.istioctl.groups import AliasedGroup
+from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped, switch
 from mutua.cli.istioctl.source import Source, reads_proxy
 from mutua.cli.istioctl.table import render
 from mutua.foundation.errors import Rejected
@@ -21,13 +21,7 @@ ALIASES: Final[Mapping[str, str]] = {
 FORMATS: Final = ("short", "json", "yaml")
 
 
-class _Aliased(click.Group):
-    @override
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
-
-
-@click.group(cls=_Aliased)
+@click.group(cls=AliasedGroup, aliases=ALIASES)
 def command() -> None:
     """Show a proxy's configuration, as its Envoy reports it."""
 
@@ -53,7 +47,7 @@ def cluster(source: Source, output: str, number: str, **wanted: str) -> None:
 @click.option("--address", default="", help="Only listeners on this address.")
 @click.option("--port", "number", type=int, default=0, help="Only listeners on this port.")
 @click.option("--type", "kind", default="", help="HTTP, TCP, HTTP+TCP or UNKNOWN.")
-@click.option("--verbose", type=bool, default=True, help="--verbose=false: a line per listener.")
+@switch("--verbose", help="--verbose=false: a line per listener.")
 @output_option(*FORMATS)
 def listener(source: Source, output: str, number: int, **wanted: Any) -> None:
     """Show listeners: what the proxy accepts, and where it sends that."""
@@ -74,7 +68,7 @@ def listener(source: Source, output: str, number: int, **wanted: Any) -> None:
 @command.command()
 @reads_proxy
 @click.option("--name", default="", help="Only this route configuration.")
-@click.option("--verbose", type=bool, default=True, help="--verbose=false: a line per name.")
+@switch("--verbose", help="--verbose=false: a line per name.")
 @output_option(*FORMATS)
 def route(source: Source, output: str, name: str, *, verbose: bool) -> None:
     """Show routes: which cluster an HTTP request goes to."""

@@ -83,23 +83,24 @@ def _ask(
     client: Any, pods: Sequence[Object], *, must_answer: bool
 ) -> list[tuple[Proxy, dict[str, Any]]]:
     from mutua.cli.istioctl.admin import DUMP, Admin
-    from mutua.cli.istioctl.target import full_name
+    from mutua.cli.istioctl.target import full_name, require_proxy
     from mutua.foundation.clock import SystemClock
     from mutua.foundation.errors import Unavailable
 
-    admin, now = Admin(client), SystemClock().now()
+    if must_answer:
+        require_proxy(pods[0])
+    answers = Admin(client).ask_each(pods, DUMP, f"GET /stats?filter=^{CONNECTED}$")
+    now = SystemClock().now()
     found: list[tuple[Proxy, dict[str, Any]]] = []
-    for pod in pods:
-        name = full_name(pod)
-        try:
-            dump, stats = admin.ask(pod, DUMP, f"GET /stats?filter=^{CONNECTED}$")
-        except Unavailable:
+    for pod, answer in zip(pods, answers, strict=True):
+        if isinstance(answer, Unavailable):
             if must_answer:
-                raise
+                raise answer
             # It is starting or ending: it is in the mesh, and holds nothing yet.
-            found.append((Proxy(name), {}))
+            found.append((Proxy(full_name(pod)), {}))
             continue
+        dump, stats = answer
         content = readable(json.loads(dump))
         connected = stats.strip().endswith(": 1")
-        found.append((judge(name, content, connected=connected, now=now), content))
+        found.append((judge(full_name(pod), content, connected=connected, now=now), content))
     return found

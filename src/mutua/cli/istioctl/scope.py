@@ -87,6 +87,13 @@ def output_option(*choices: str, default: str | None = "short") -> Callable[...,
     )
 
 
+def switch(*names: str, help: str) -> Callable[..., Any]:  # noqa: A002 - click's word
+    """Give a command a flag that is on, written as Go's: `--flag`, `--flag=false`."""
+    return click.option(
+        *names, type=bool, is_flag=False, flag_value="true", default=True, help=help
+    )
+
+
 def print_document(value: Any, output: str) -> None:
     """Print a value as JSON or YAML."""
     if output == "yaml":

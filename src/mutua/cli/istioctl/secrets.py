@@ -9,7 +9,7 @@ from mutua.api.object import Object
 from mutua.cli.istioctl.dump import section
 from mutua.foundation.clock import rfc3339
 from mutua.foundation.errors import Rejected
-from mutua.identity.x509 import parse_certificates
+from mutua.identity.facts import CertificateFacts, certificate_facts
 
 HEADER: Final = (
     "RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE",
@@ -63,20 +63,20 @@ def _cells(secret: Object, status: str, now: datetime) -> list[tuple[str, ...]]:
         (
             kind,
             status,
-            str(one.not_valid_before_utc <= now <= one.not_valid_after_utc).lower(),
-            f"{one.serial_number:032x}",
-            rfc3339(one.not_valid_after_utc),
-            rfc3339(one.not_valid_before_utc),
+            str(one.is_valid(now)).lower(),
+            one.serial_number,
+            rfc3339(one.not_after),
+            rfc3339(one.not_before),
         )
         for one in certificates
     ]
 
 
-def _certificates(source: Object) -> Sequence[Any]:
+def _certificates(source: Object) -> Sequence[CertificateFacts]:
     text = source.get("inlineString", "")
     if encoded := source.get("inlineBytes"):
         text = base64.b64decode(encoded).decode(errors="replace")
     try:
-        return parse_certificates(text) if text else ()
+        return certificate_facts(text) if text else ()
     except Rejected:
         return ()

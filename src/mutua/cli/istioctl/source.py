@@ -67,7 +67,8 @@ class Source:
 
         with self.scope.connect() as client:
             pod = resolve(client, parse_target(self.target, self.scope.namespace))
-            return [readable(one) for one in Admin(client, self.port).ask_json(pod, *requests)]
+            bodies = Admin(client, self.port).ask(pod, *requests)
+        return [readable(json.loads(body)) for body in bodies]
 
 
 def reads_proxy(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,8 +97,11 @@ def _statuses(answer: Any) -> list[Object]:
 def _saved(file: str) -> Any:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        return json.loads(text)
+        saved = json.loads(text)
     except OSError as error:
         raise Rejected(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise Rejected(f"{file} is not JSON: {error}") from error
+    if not isinstance(saved, dict):
+        raise Rejected(f"{file} is not a saved answer of Envoy")
+    return saved

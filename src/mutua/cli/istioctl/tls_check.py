@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mutua.api.security import MutualTlsMode
+from mutua.cli.istioctl.exposure import services_of
 from mutua.cli.istioctl.target import Target
 from mutua.foundation.errors import Rejected
 from mutua.model.service import Service, ServiceName, ServicePort
@@ -108,14 +109,7 @@ def find_services(snapshot: MeshSnapshot, pod_uid: str, asked: Target) -> set[Se
         Rejected: There is none.
     """
     workload = snapshot.workloads.get(pod_uid)
-    found = {
-        service.id
-        for service in snapshot.services
-        if workload is not None
-        and service.selector
-        and service.id.namespace == workload.namespace
-        and service.selector.items() <= workload.labels.items()
-    }
+    found = {one.id for one in services_of(snapshot, workload)} if workload else set()
     if not found:
         raise Rejected(f"no Service selects {asked.resource} in namespace {asked.namespace!r}")
     return found

@@ -12,7 +12,7 @@ import click
 
 from mutua import __version__
 from mutua.api.object import PODS, Object
-from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
+from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped, switch
 from mutua.foundation.errors import Unavailable
 
 PROXY: Final = "istio-proxy"
@@ -35,8 +35,8 @@ class Remote:
 
 @click.command()
 @scoped
-@click.option("--remote/--no-remote", default=True, help="Ask the mesh too.")
-@click.option("-s", "--short/--long", default=True, help="Versions only.")
+@switch("--remote", help="Ask the mesh too; --remote=false: only the client.")
+@switch("-s", "--short", help="Versions only; --short=false: with build information.")
 @output_option("json", "yaml", default=None)
 def command(scope: Scope, output: str | None, **flags: bool) -> None:
     """Print the versions of client, control plane and data plane."""

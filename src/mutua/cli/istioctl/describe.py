@@ -1,0 +1,188 @@
+"""`x describe`: what applies to a pod or a Service, told in lines.
+
+The modes are the evaluator's.  DestinationRules and AuthorizationPolicies are stored and not
+enforced yet, so nothing is said about them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mutua.api.object import Object
+from mutua.api.security import MutualTlsMode, PeerAuthentication
+from mutua.cli.istioctl.exposure import services_of
+from mutua.cli.istioctl.target import has_proxy
+from mutua.controlplane.proxy_container import PROXY
+from mutua.model.service import Protocol, Service, ServicePort
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import Workload
+from mutua.policy.peer_authentication import Decision, Reason, Subject, effective_mode
+
+LINE: Final = "-" * 20
+REVISION: Final = "istio.io/rev"
+PROXY_USER: Final = 1337
+"""Istio's proxies run as this user; what else does is taken for a proxy and not captured."""
+
+SUGGESTED: Final = ("app", "version")
+"""Labels that telemetry is grouped by."""
+
+
+def describe_pod(pod: Object, snapshot: MeshSnapshot, namespace: str) -> list[str]:
+    """Return what is known about a pod.
+
+    Args:
+        pod: The object.
+        snapshot: The mesh it is in.
+        namespace: The namespace that needs no mention.
+    """
+    metadata = pod["metadata"]
+    name = _name(metadata["name"], metadata["namespace"], namespace)
+    lines = [f"Pod: {name}", *_indented(_facts(pod)), *_warnings(pod, name)]
+    labels = metadata.get("labels") or {}
+    lines += [
+        f"Suggestion: add '{label}' label to pod for Istio telemetry."
+        for label in SUGGESTED
+        if label not in labels
+    ]
+    workload = snapshot.workloads.get(metadata["uid"])
+    if workload is None:
+        return lines
+    lines.append(LINE)
+    for service in services_of(snapshot, workload):
+        lines += _service(snapshot, service, [workload], namespace)
+    if has_proxy(pod):
+        lines += [LINE, *effective(snapshot, workload)]
+    return lines
+
+
+def describe_service(service: Service, snapshot: MeshSnapshot, namespace: str) -> list[str]:
+    """Return what is known about a Service and the pods behind it."""
+    pods = [one for one in snapshot.workloads.values() if service in services_of(snapshot, one)]
+    meshed = [one for one in pods if one.accepts_mutual_tls]
+    lines = _service(snapshot, service, pods, namespace)
+    if not pods:
+        lines.append("WARNING: no pods match this Service")
+    elif not meshed:
+        lines.append(f"WARNING: none of the {len(pods)} pods of this Service has a sidecar")
+        lines.append(
+            f"Suggestion: kubectl label namespace {service.id.namespace} istio-injection=enabled, "
+            "then restart its pods"
+        )
+    answers: dict[tuple[str, ...], list[str]] = {}
+    for one in sorted(meshed, key=lambda pod: pod.name):
+        answers.setdefault(tuple(effective(snapshot, one)), []).append(one.name)
+    for answer, names in answers.items():
+        lines.append(LINE)
+        if len(answers) > 1:
+            lines.append(f"Pods: {', '.join(names)}")
+        lines += answer
+    return lines
+
+
+def effective(snapshot: MeshSnapshot, workload: Workload) -> list[str]:
+    """Return the mode in force, by port where a policy names ports, and what led to it."""
+    applied = applied_policies(snapshot, workload)
+    ports = sorted({port for policy in applied for port in policy.port_modes})
+    lines = [
+        "Effective PeerAuthentication:",
+        f"   Workload mTLS mode: {_decide(snapshot, workload, 0).mode.value}",
+    ]
+    if ports:
+        lines.append("   Port Level mTLS mode:")
+        lines += [f"      {port}: {_decide(snapshot, workload, port).mode.value}" for port in ports]
+    if applied:
+        names = ", ".join(f"{policy.name}.{policy.namespace}" for policy in applied)
+        lines += ["Applied PeerAuthentication:", f"   {names}"]
+    return lines
+
+
+def applied_policies(snapshot: MeshSnapshot, workload: Workload) -> list[PeerAuthentication]:
+    """Return the policies that count for a pod, widest first.
+
+    A policy speaks about a pod if, alone and with a mode of its own, it would decide.
+    """
+    unused = _decide(snapshot, workload, 0).unused
+    order = list(Reason)
+    found = []
+    for policy in snapshot.peer_authentications:
+        alone = replace(policy, mode=MutualTlsMode.STRICT)
+        reason = _decide(snapshot, workload, 0, [alone]).reason
+        if reason is not Reason.DEFAULT and f"{policy.namespace}/{policy.name}" not in unused:
+            found.append((order.index(reason), policy.name, policy))
+    return [policy for _, _, policy in sorted(found, key=lambda one: one[:2])]
+
+
+def _decide(
+    snapshot: MeshSnapshot,
+    workload: Workload,
+    port: int,
+    policies: Sequence[PeerAuthentication] | None = None,
+) -> Decision:
+    return effective_mode(
+        snapshot.peer_authentications if policies is None else policies,
+        Subject(namespace=workload.namespace, labels=workload.labels, port=port),
+        root_namespace=snapshot.settings.root_namespace,
+    )
+
+
+def _facts(pod: Object) -> Iterator[str]:
+    annotations = pod["metadata"].get("annotations") or {}
+    if revision := annotations.get(REVISION):
+        yield f"Pod Revision: {revision}"
+    ports = [
+        f"{port['containerPort']} ({container['name']})"
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or ()
+    ]
+    if ports:
+        yield f"Pod Ports: {', '.join(ports)}"
+
+
+def _warnings(pod: Object, name: str) -> Iterator[str]:
+    if not has_proxy(pod):
+        yield f"WARNING: {name} is not part of mesh; no Istio sidecar"
+    spec = pod["spec"]
+    for container in spec["containers"]:
+        context = {
+            **(spec.get("securityContext") or {}),
+            **(container.get("securityContext") or {}),
+        }
+        if container["name"] != PROXY and context.get("runAsUser") == PROXY_USER:
+            yield (
+                f"WARNING: container {container['name']} runs as user {PROXY_USER}, "
+                "which is reserved for the sidecar"
+            )
+    status = pod.get("status") or {}
+    for one in status.get("containerStatuses") or ():
+        if not one.get("ready"):
+            yield f"WARNING: Pod {name} Container {one['name']} NOT READY"
+
+
+def _service(
+    snapshot: MeshSnapshot, service: Service, pods: Sequence[Workload], namespace: str
+) -> list[str]:
+    lines = [f"Service: {_name(service.id.name, service.id.namespace, namespace)}"]
+    for port in service.ports:
+        protocol = "auto-detect" if port.protocol is Protocol.AUTO else port.protocol.value
+        label = f"{port.name} " if port.name else ""
+        lines.append(
+            f"   Port: {label}{port.number}/{protocol} targets pod port {_target(port, pods)}"
+        )
+    return lines
+
+
+def _target(port: ServicePort, pods: Sequence[Workload]) -> str:
+    if isinstance(port.target, int):
+        return str(port.target)
+    numbers = {
+        pod.container_ports[port.target] for pod in pods if port.target in pod.container_ports
+    }
+    return ", ".join(map(str, sorted(numbers))) or port.target
+
+
+def _name(name: str, namespace: str, known: str) -> str:
+    return name if namespace == known else f"{name}.{namespace}"
+
+
+def _indented(lines: Iterator[str]) -> list[str]:
+    return [f"   {line}" for line in lines]

@@ -1,0 +1,77 @@
+"""What the command line says before it has asked any mesh."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mutua.cli.istioctl.command import command
+
+
+def _run(line: str, tmp_path: Path) -> Result:
+    state = {"MUTUA_STATE_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    return CliRunner().invoke(command, shlex.split(line), env=state, prog_name="istioctl")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("analyze", "'analyze' is not built yet; there are: authn, experimental"),
+        ("frobnicate", 'unknown command "frobnicate" for "istioctl"; there are: authn'),
+        ("pc nonsense", 'no command "nonsense" in "pc"; there are: all, bootstrap'),
+        ("x precheck", 'no command "precheck" in "x"; there are: describe'),
+        ("pc cluster", "name a pod, such as deploy/web, or a file with -f"),
+        ("pc cluster web -f dump.json", "name a pod"),
+        ("pc cluster -f /nowhere/dump.json", "cannot read /nowhere/dump.json"),
+        ("pc cluster --bogus", "No such option"),
+        ("pc log web --level debug --reset", "cannot be combined"),
+        ("pc log", "name a pod"),
+        ("pc log web -o json", "Invalid value for '-o'"),
+        ("ps -i elsewhere", "this mesh's Istio namespace is istio-system"),
+        ("ps", "has not been started; run: mutua up"),
+        ("--bogus", "No such option"),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_status_1(line, complaint, tmp_path) -> None:
+    done = _run(line, tmp_path)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("line", ["", "pc", "x", "authn", "x describe", "--help", "pc --help"])
+def test_a_group_alone_shows_what_it_has(line, tmp_path) -> None:
+    done = _run(line, tmp_path)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "Commands:" in done.stdout
+
+
+@pytest.mark.parametrize("line", ["version", "version --remote", "version --short=true"])
+def test_the_clients_version_needs_no_mesh(line, tmp_path) -> None:
+    done = _run(line, tmp_path)
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith("client version: ")
+
+
+def test_saved_dumps_are_read_and_judged(tmp_path) -> None:
+    saved = tmp_path / "dump.json"
+    saved.write_text(json.dumps({"configs": [
+        {"@type": "x.ClustersConfigDump",
+         "dynamic_active_clusters": [{"cluster": {"name": "inbound|80||"}}]}
+    ]}))  # fmt: skip
+
+    assert "inbound" in _run(f"pc cluster -f {saved}", tmp_path).stdout
+    assert "No active or warming" in _run(f"pc secret -f {saved}", tmp_path).stdout
+    assert "clusterStatuses" in _run(f"pc endpoint -f {saved}", tmp_path).stderr
+    saved.write_text("{")
+    assert "is not JSON" in _run(f"pc cluster -f {saved}", tmp_path).stderr
+    saved.write_text("[]")
+    assert "is not a saved answer" in _run(f"pc cluster -f {saved}", tmp_path).stderr
+    saved.write_text("{}")
+    assert "not an Envoy config dump" in _run(f"pc cluster -f {saved}", tmp_path).stderr

@@ -1,0 +1,236 @@
+"""From Envoy's config dump to istioctl's names and rows."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mutua.cli.istioctl import clusters, endpoints, listeners, routes, secrets
+from mutua.cli.istioctl.dump import readable, section
+from mutua.cli.istioctl.sync import judge
+from mutua.foundation.errors import Rejected
+from mutua.identity.x509 import self_signed_ca
+from mutua.testing.clock import ManualClock
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+TYPE = "type.googleapis.com/envoy.admin.v3."
+
+
+def test_field_names_become_json_names_and_users_keys_stay() -> None:
+    dump = {
+        "dynamic_active_secrets": [{"version_info": "1"}],
+        "node": {"metadata": {"MY_key": {"snake_case": 1}}},
+        "metadata": {"filter_metadata": {"istio": {"default_original_port": 80}}},
+        "typed_config": {"@type": TYPE + "X", "envoy.filters.http.router": {"a_b": 1}},
+    }
+
+    assert readable(dump) == {
+        "dynamicActiveSecrets": [{"versionInfo": "1"}],
+        "node": {"metadata": {"MY_key": {"snake_case": 1}}},
+        "metadata": {"filterMetadata": {"istio": {"default_original_port": 80}}},
+        "typedConfig": {"@type": TYPE + "X", "envoy.filters.http.router": {"aB": 1}},
+    }
+    assert readable(readable(dump)) == readable(dump)
+
+
+@pytest.mark.parametrize("field", ["private_key", "privateKey", "password", "session_ticket_keys"])
+def test_secrets_never_pass(field) -> None:
+    shown = readable({"secret": {"tls_certificate": {field: {"inline_bytes": "c2VjcmV0"}}}})
+
+    assert "c2VjcmV0" not in str(shown)
+
+
+def test_what_is_no_dump_is_refused() -> None:
+    with pytest.raises(Rejected, match="not an Envoy config dump"):
+        section({"hello": 1}, "ClustersConfigDump")
+
+
+def test_cluster_names_become_columns() -> None:
+    found = [
+        {"name": "outbound|8000|v1|web.shop.svc.cluster.local", "type": "EDS"},
+        {"name": "inbound|80||", "type": "ORIGINAL_DST"},
+        {"name": "xds-grpc"},
+        {"name": "outbound|80||web.shop.svc.cluster.local", "type": "EDS", "metadata": {
+            "filterMetadata": {"istio": {
+                "config": "/apis/networking.istio.io/v1/namespaces/shop/destination-rule/web"}}}},
+    ]  # fmt: skip
+
+    assert clusters.rows(clusters.select(found, {})) == [
+        ("", "80", "-", "inbound", "ORIGINAL_DST", ""),
+        ("web.shop.svc.cluster.local", "80", "-", "outbound", "EDS", "web.shop"),
+        ("web.shop.svc.cluster.local", "8000", "v1", "outbound", "EDS", ""),
+        ("xds-grpc", "-", "-", "-", "STATIC", ""),
+    ]
+    assert len(clusters.select(found, {"direction": "outbound", "port": "80"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({}, "ALL"),
+        ({"destinationPort": 80}, "Addr: *:80"),
+        ({"serverNames": ["a", "b"]}, "SNI: a,b"),
+        (
+            {"transportProtocol": "tls", "applicationProtocols": ["istio", "istio-peer-exchange"]},
+            "Trans: tls; App: TCP TLS",
+        ),
+        ({"applicationProtocols": ["http/1.1", "h2c"]}, "App: HTTP"),
+        ({"applicationProtocols": ["x", "y"]}, "App: x,y"),
+        (
+            {
+                "prefixRanges": [{"addressPrefix": "10.0.0.1", "prefixLen": 32}],
+                "destinationPort": 9,
+            },
+            "Addr: 10.0.0.1/32:9",
+        ),
+    ],
+)
+def test_what_a_filter_chain_matches(match, expected) -> None:
+    assert listeners.match_of(match) == expected
+
+
+def _chain(kind, **config):
+    return {"filters": [{"typedConfig": {"@type": f"type.googleapis.com/x.{kind}", **config}}]}
+
+
+def _inline(match, cluster="inbound|80||"):
+    return _chain(
+        "HttpConnectionManager",
+        routeConfig={
+            "virtualHosts": [{"routes": [{"match": match, "route": {"cluster": cluster}}]}]
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        (_chain("HttpConnectionManager", rds={"routeConfigName": "8000"}), "Route: 8000"),
+        (_inline({"prefix": "/"}), "Cluster: inbound|80||"),
+        (_inline({"path": "/ready"}), "Inline Route: /ready"),
+        (_inline({"prefix": "/a"}), "Inline Route: /a*"),
+        (_chain("TcpProxy", cluster="inbound|9||"), "Cluster: inbound|9||"),
+        (_chain("TcpProxy", cluster="PassthroughCluster"), "PassthroughCluster"),
+        (_chain("Echo"), "Non-HTTP/Non-TCP"),
+    ],
+)
+def test_where_a_filter_chain_leads(chain, expected) -> None:
+    assert listeners.destination_of(chain) == expected
+
+
+def test_listeners_by_port_with_their_type_and_default_chain() -> None:
+    def listener(port, *chains, default=None):
+        address = {"socketAddress": {"address": "0.0.0.0", "portValue": port}}
+        return {"address": address, "filterChains": chains, "defaultFilterChain": default}
+
+    found = [
+        listener(9000, _inline({"prefix": "/"}), default=_chain("TcpProxy", cluster="X")),
+        listener(80, _chain("TcpProxy", cluster="Y")),
+    ]
+
+    assert listeners.short_rows(listeners.select(found)) == [
+        ("0.0.0.0", "80", "TCP"),
+        ("0.0.0.0", "9000", "HTTP+TCP"),
+    ]
+    assert len(listeners.rows(found)) == 3
+    assert listeners.select(found, kind="tcp") == [found[1]]
+
+
+def test_routes_say_404_where_nothing_answers() -> None:
+    found = [{"name": "80", "virtualHosts": [
+        {"name": "empty", "domains": ["a"]},
+        {"name": "web", "domains": ["web", "web:80", "web.shop", "web.shop.svc"], "routes": [
+            {"match": {"prefix": "/"}, "route": {"cluster": "c"}},
+            {"match": {"path": "/x"}},
+        ]},
+    ]}]  # fmt: skip
+
+    assert routes.rows(found) == [
+        ("80", "empty", "a", "/*", "404"),
+        ("80", "web", "web, web.shop + 1 more...", "/*", ""),
+        ("80", "web", "web, web.shop + 1 more...", "/x", "404"),
+    ]
+
+
+def test_routes_come_in_the_order_of_their_ports() -> None:
+    assert [one["name"] for one in routes.select([{"name": "8000"}, {"name": "80"}])] == [
+        "80", "8000",
+    ]  # fmt: skip
+
+
+def test_endpoints_with_their_health() -> None:
+    socket = {"socketAddress": {"address": "10.0.0.1", "portValue": 80}}
+    found = [
+        {"name": "c", "hostStatuses": [
+            {"address": socket, "healthStatus": {"edsHealthStatus": "HEALTHY"}},
+            {"address": {"pipe": {"path": "/s"}},
+             "healthStatus": {"edsHealthStatus": "HEALTHY", "failedOutlierCheck": True}},
+        ]},
+        {"name": "empty"},
+    ]  # fmt: skip
+
+    assert endpoints.rows(endpoints.select(found, {})) == [
+        ("10.0.0.1:80", "HEALTHY", "OK", "c"),
+        ("unix:///s", "HEALTHY", "FAILED", "c"),
+    ]
+    assert len(endpoints.select(found, {"port": "80"})[0]["hostStatuses"]) == 1
+
+
+def _dump_with(*entries):
+    return {"configs": [{"@type": TYPE + "SecretsConfigDump", "dynamicActiveSecrets": entries}]}
+
+
+def _encoded(pem: str) -> dict[str, str]:
+    return {"inlineBytes": base64.b64encode(pem.encode()).decode()}
+
+
+def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
+    clock = ManualClock(NOW)
+    root = self_signed_ca("a", lifetime=timedelta(hours=1), clock=clock)
+    other = self_signed_ca("b", lifetime=timedelta(hours=1), clock=clock)
+    trust = {"trustedCa": _encoded(root.chain_pem + other.chain_pem)}
+    chain = {"certificateChain": _encoded(root.chain_pem + other.chain_pem)}
+    found = secrets.secrets(
+        _dump_with(
+            {"name": "ROOTCA", "secret": {"validationContext": trust}},
+            {"name": "default", "secret": {"tlsCertificate": chain}},
+            {"name": "later", "secret": {}},
+        )
+    )
+
+    assert found["dynamicActiveSecrets"][0]["name"] == "default"
+    rows = secrets.rows(found, clock.now())
+    assert [row[:4] for row in rows] == [
+        ("default", "Cert Chain", "ACTIVE", "true"),
+        ("ROOTCA", "CA", "ACTIVE", "true"),
+        ("ROOTCA", "CA", "ACTIVE", "true"),
+        ("later", "CA", "UNINITIALIZED", "false"),
+    ]
+    assert rows[0][4] == rows[1][4] == f"{root.certificate.serial_number:032x}"
+    late = secrets.rows(found, clock.now() + timedelta(hours=2))
+    assert {row[3] for row in late} == {"false"}
+
+
+def _proxy(connected=True, **listener):
+    dump = {"configs": [
+        {"@type": TYPE + "BootstrapConfigDump",
+         "bootstrap": {"node": {"metadata": {"CLUSTER_ID": "K", "MUTUA_VERSION": "1"}}}},
+        {"@type": TYPE + "ListenersConfigDump",
+         "dynamicListeners": [
+             {"activeState": {"lastUpdated": "2026-01-01T11:59:00Z"}, **listener}]},
+    ]}  # fmt: skip
+    return judge("web.shop", dump, connected=connected, now=NOW)
+
+
+def test_a_proxy_that_accepted_everything_is_synced() -> None:
+    proxy = _proxy()
+
+    assert (proxy.cluster, proxy.version, proxy.received) == ("K", "1", ("LDS",))
+    assert proxy.states == {"LDS": "SYNCED (1m)", "CDS": "NOT SENT", "EDS": "NOT SENT",
+                            "RDS": "NOT SENT"}  # fmt: skip
+
+
+def test_a_proxy_that_lost_the_control_plane_is_stale_and_one_that_refused_has_an_error() -> None:
+    assert _proxy(connected=False).states["LDS"] == "STALE (1m)"
+    assert _proxy(errorState={"details": "no"}).states["LDS"] == "ERROR (1m)"
