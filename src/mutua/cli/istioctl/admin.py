@@ -15,10 +15,9 @@ from lightkube import ApiError, AsyncClient, Client
 
 from mutua.api.object import Object
 from mutua.cli.client import TIMEOUT
+from mutua.cli.istioctl.sidecar import ADMIN_PORT, PROXY
 from mutua.cli.istioctl.target import full_name, require_proxy
-from mutua.controlplane.proxy_container import PROXY
 from mutua.foundation.errors import Rejected, Unavailable
-from mutua.xds.bootstrap import ADMIN_PORT
 
 ASK: Final = """
 import http.client, json, sys

@@ -11,8 +11,8 @@ from typing import Final
 from mutua.api.object import Object
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.cli.istioctl.exposure import services_of
+from mutua.cli.istioctl.sidecar import PROXY
 from mutua.cli.istioctl.target import has_proxy
-from mutua.controlplane.proxy_container import PROXY
 from mutua.model.service import Protocol, Service, ServicePort
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload

@@ -13,8 +13,8 @@ import click
 from mutua.api.object import Object
 from mutua.cli.istioctl.dump import readable
 from mutua.cli.istioctl.scope import Scope, scoped
+from mutua.cli.istioctl.sidecar import ADMIN_PORT
 from mutua.foundation.errors import Rejected
-from mutua.xds.bootstrap import ADMIN_PORT
 
 
 @dataclass(frozen=True, slots=True)

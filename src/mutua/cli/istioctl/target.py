@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from lightkube import ApiError, Client
 
 from mutua.api.object import Object
+from mutua.cli.istioctl.sidecar import PROXY
 from mutua.cli.kubectl.pods import find_pod
-from mutua.controlplane.proxy_container import PROXY
 from mutua.foundation.errors import Rejected
 from mutua.store.port import NotFound
 

@@ -13,9 +13,9 @@ import click
 from mutua import __version__
 from mutua.api.object import PODS, Object
 from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped, switch
+from mutua.cli.istioctl.sidecar import PROXY
 from mutua.foundation.errors import Unavailable
 
-PROXY: Final = "istio-proxy"
 MARK: Final = "+mutua-"
 """What the API's version has before mutua's own."""
 

@@ -2,10 +2,13 @@
 
 import pytest
 
+from mutua.cli.istioctl import sidecar
 from mutua.cli.istioctl.loggers import initial_level, parse_levels, parse_loggers
 from mutua.cli.istioctl.table import render
 from mutua.cli.istioctl.target import Target, parse_target
+from mutua.controlplane import proxy_container
 from mutua.foundation.errors import Rejected
+from mutua.xds import bootstrap
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,8 @@ def test_reset_means_the_level_the_pod_asked_for() -> None:
 
 def test_columns_are_five_blanks_apart_and_lines_do_not_end_in_blanks() -> None:
     assert render(("A", "LONG"), [("xx", "y"), ("x", "")]) == "A      LONG\nxx     y\nx"
+
+
+def test_the_sidecar_is_where_the_control_plane_puts_it() -> None:
+    assert sidecar.PROXY == proxy_container.PROXY
+    assert sidecar.ADMIN_PORT == bootstrap.ADMIN_PORT
