@@ -4,15 +4,24 @@ import asyncio
 import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from mutua.testing import virtual_time
 
-# No example database: the suite also passes in a checkout that its user cannot write to.
-hypothesis.settings.register_profile("fast", database=None, deadline=None)
-hypothesis.settings.register_profile("deep", max_examples=5000, database=None, deadline=None)
+# No example database: the suite also passes in a checkout that its user cannot write to, and a
+# failure prints what reproduces it instead.  How fast a busy machine draws examples says nothing
+# about the code.
+PROFILE: Any = {
+    "database": None,
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("fast", **PROFILE)
+hypothesis.settings.register_profile("deep", max_examples=5000, **PROFILE)
 hypothesis.settings.load_profile("deep" if "MUTUA_DEEP" in os.environ else "fast")
 
 UNIT = Path(__file__).parent / "unit"

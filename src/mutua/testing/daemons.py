@@ -96,7 +96,12 @@ async def running(mesh: PrivateMesh) -> AsyncIterator[LiveCluster]:
         rng = random.Random()  # noqa: S311 - names, not secrets
         controllers = Controllers(store, clock, namespaced=NAMESPACED, rng=rng)
         context = NodeContext(
-            settings=NodeSettings(layout=mesh.layout, python=sys.executable, path=PATH),
+            settings=NodeSettings(
+                layout=mesh.layout,
+                python=sys.executable,
+                path=PATH,
+                visible=(sys.prefix, sys.base_prefix),  # wherever the checkout lives, even in /tmp
+            ),
             runtime=PodRuntime(shim, network, NetworkProber(network)),
             view=controllers.view,
             events=controllers.events,
