@@ -15,6 +15,7 @@ from mutua.cli.kubectl.session import (
     read_objects,
     selector_option,
 )
+from mutua.foundation.errors import Rejected
 
 
 @click.command()
@@ -36,8 +37,17 @@ def apply(session: Session, sources: tuple[str, ...], namespace: str | None) -> 
     with session.connect(namespace) as client:
         for manifest in manifests:
             with failures.collected():
+                _require_namespace(manifest.obj["metadata"].get("namespace"), namespace)
                 click.echo(apply_object(client, manifest.obj, source=manifest.source))
     failures.report()
+
+
+def _require_namespace(written: str | None, asked: str | None) -> None:
+    if asked and written and asked != written:
+        raise Rejected(
+            f'the namespace from the provided object "{written}" does not match the namespace '
+            f"\"{asked}\". You must pass '--namespace={written}' to perform this operation."
+        )
 
 
 @click.command()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import click
+from lightkube import Client
 from lightkube.types import PatchType
 
 from mutua.api.kinds import Kind
@@ -26,12 +27,13 @@ def rollout() -> None:
     """Manage the rollout of a deployment."""
 
 
-def _deployment(words: tuple[str, ...], doing: str) -> tuple[Kind, str]:
+def _deployment(client: Client, words: tuple[str, ...], doing: str) -> tuple[Kind, str]:
     target = parse_targets(words)[0]
     if not target.names:
         raise Rejected("required resource not specified", hint="such as deployment/web")
     name = target.names[0]
     if target.kind.resource != DEPLOYMENTS:
+        read_object(client, target.kind, name)  # first of all it has to exist
         raise Rejected(f'{target.kind.resource.plural} "{name}" {doing} is not supported')
     return target.kind, name
 
@@ -42,11 +44,11 @@ def _deployment(words: tuple[str, ...], doing: str) -> tuple[Kind, str]:
 @click.pass_obj
 def restart(session: Session, words: tuple[str, ...], namespace: str | None) -> None:
     """Replace a deployment's pods, a few at a time."""
-    kind, name = _deployment(words, "restarting")
     now = rfc3339(datetime.now(UTC))
     template = {"metadata": {"annotations": {RESTARTED_AT: now}}}
     patch = {"spec": {"template": template}}
     with session.connect(namespace) as client:
+        kind, name = _deployment(client, words, "restarting")
         client.patch(resource_class(kind), name, patch, patch_type=PatchType.STRATEGIC)
     click.echo(f"{qualified(kind, name)} restarted")
 
@@ -58,10 +60,10 @@ def restart(session: Session, words: tuple[str, ...], namespace: str | None) -> 
 @click.pass_obj
 def status(session: Session, words: tuple[str, ...], namespace: str | None, timeout: str) -> None:
     """Wait until a deployment's pods are the new ones."""
-    kind, name = _deployment(words, "status")
     deadline = time.monotonic() + (seconds(timeout) or FOREVER)
     said = ""
     with session.connect(namespace) as client:
+        kind, name = _deployment(client, words, "status")
 
         def done() -> bool:
             nonlocal said
