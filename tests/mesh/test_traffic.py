@@ -106,7 +106,10 @@ spec:
         ports: [{{name: tcp-greet, containerPort: 9000}}]
         readinessProbe: {{tcpSocket: {{port: tcp-greet}}, periodSeconds: 1}}
         livenessProbe: {{exec: {{command: [test, -f, /data/x]}}, periodSeconds: 1}}
-        volumeMounts: [{{name: p, mountPath: /p}}, {{name: data, mountPath: /data}}]
+        volumeMounts:
+        - {{name: p, mountPath: /p}}
+        - {{name: data, mountPath: /data}}
+        - {{name: p, mountPath: /data/programs}}
       - name: client-speaks-first
         image: x
         command: [python3, /p/echo.py, "9001", client]
@@ -217,6 +220,14 @@ def test_every_form_of_a_name_leads_there_and_two_pods_share_the_work(
     for name, address in pods.items():
         assert ask(shop, pod, address, 9001, "client") == {name}
     assert http(shop, pod, "http://no-such-name/") == "000"
+
+
+def test_a_volume_inside_a_volume_leaves_the_outer_one_writable(shop: RunningMesh) -> None:
+    (name, *_) = echoes(shop)
+    script = "echo more > /data/y && echo more > /tmp/y && cat /data/x && ls /data/programs"
+    argv = ("exec", "-n", "shop", name, "-c", "server-speaks-first", "--", "sh", "-c", script)
+
+    assert shop.kubectl(*argv).stdout.split() == ["made", "ask.py", "echo.py", "load.py"]
 
 
 def test_a_pod_reaches_its_own_service(shop: RunningMesh) -> None:

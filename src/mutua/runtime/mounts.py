@@ -127,14 +127,14 @@ def _attach(view: "_View", mount: Mount, source: int) -> None:
     else:
         linux.attach_mount(source, target)
         os.close(source)
-    view.mounted(target, ours=source < 0)
+    view.mounted(target, ours=source < 0 or (mount.owned and not mount.read_only))
 
 
 class _View:
     """The file system under construction: which mounts are ours to create names in."""
 
     def __init__(self) -> None:
-        # Mount point -> whether it is a tmpfs nobody else sees.
+        # Mount point -> whether nobody but the pod sees what is created in it.
         self._mounted = {"/dev": True, "/dev/pts": False, "/proc": False, "/sys": False}
         self._mimics: list[str] = []
 

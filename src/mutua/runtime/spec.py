@@ -42,6 +42,8 @@ class Mount:
         read_only: Whether writes fail with EROFS.
         follow: Whether `source` may lead over symbolic links; False for a path that programs of
             the mesh can change, who could otherwise point it at what is hidden from them.
+        owned: Whether `source` is the pod's alone, so that mount points may be made in it; other
+            directories are mimicked, and the mimic is read-only.
     """
 
     target: str
@@ -50,6 +52,7 @@ class Mount:
     inside: str = ""
     read_only: bool = False
     follow: bool = True
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

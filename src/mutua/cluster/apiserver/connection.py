@@ -110,7 +110,9 @@ class Connection:
             with contextlib.suppress(Exception):  # whatever TLS says of a peer that is leaving
                 async with asyncio.timeout(self._limits.write):
                     await self._writer.wait_closed()
-            self._writer.transport.abort()
+            # Python before 3.11.4 aborts a TLS connection that is closed already over None.
+            with contextlib.suppress(AttributeError):
+                self._writer.transport.abort()
 
     async def _converse(self) -> None:
         while (request := await self._receive_or_refuse()) is not None:

@@ -233,7 +233,7 @@ def _mounts(
     mounts = [
         *(Mount(target=f"/etc/{name}", source=str(etc / name), read_only=True)
           for name in ("hosts", "resolv.conf", "hostname")),
-        Mount(target="/tmp", source=str(private)),  # noqa: S108 - a private one
+        Mount(target="/tmp", source=str(private), owned=True),  # noqa: S108 - a private one
         *_kept_visible(place.settings),
     ]  # fmt: skip
     if plan is None:
@@ -264,5 +264,9 @@ def _volume_mount(
         make_inside(source, sub_path)
     writable = "emptyDir" in volume and not wish.get("readOnly")
     return Mount(
-        target=wish["mountPath"], source=str(source), inside=sub_path, read_only=not writable
+        target=wish["mountPath"],
+        source=str(source),
+        inside=sub_path,
+        read_only=not writable,
+        owned=writable,
     )
