@@ -181,7 +181,7 @@ def test_what_cannot_run_says_why(mesh: PrivateMesh) -> None:
 
 
 def test_a_container_sees_its_own_name_files_and_volumes(mesh: PrivateMesh) -> None:
-    look = "hostname; cat /etc/resolv.conf; grep client /etc/hosts; cat /conf/index.html; echo; ls /tmp"
+    look = "hostname; cat /etc/resolv.conf; grep client /etc/hosts; cat /conf/*.html; echo; ls /tmp"
 
     async def body() -> None:
         async with running(mesh) as cluster:
