@@ -7,7 +7,7 @@ addresses moved into the directory.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,6 @@ from mutua.runtime.envoy import envoy_command, find_envoy
 from mutua.xds.bootstrap import Sidecar, bootstrap
 from mutua.xds.proto import NAMES, from_json, type_url
 from mutua.xds.resource import Resource, resource
-
-DEADLINE: Final = 20.0
-"""Seconds after which a condition that does not come true is a failure."""
 
 FROM_ADS: Final = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
 
@@ -93,21 +90,6 @@ class Envoy:
     async def is_live(self) -> bool:
         """Tell whether Envoy has all it needs to serve."""
         return (await self.get("admin", "/ready"))[0] == 200
-
-
-async def eventually(holds: Callable[[], Awaitable[Any] | Any], what: str) -> Any:
-    """Poll until `holds` answers something true, and return that; fail saying `what` is not."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                answer = holds()
-                if asyncio.iscoroutine(answer):
-                    answer = await answer
-                if answer:
-                    return answer
-                await asyncio.sleep(0.002)
-    except TimeoutError:
-        raise AssertionError(f"not within {DEADLINE:g} s: {what}") from None
 
 
 def listener(envoy: Envoy, name: str, *, body: str = "", route: str = "") -> Resource:

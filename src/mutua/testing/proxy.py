@@ -4,7 +4,7 @@ For tests of the control plane in virtual time, together with a store in memory.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,18 +15,6 @@ from mutua.xds.feed import Attachment, Feed
 from mutua.xds.resource import CLUSTER, LISTENER
 from mutua.xds.session import DeltaSession
 from mutua.xds.subscription import Request
-
-
-async def eventually(holds: Callable[[], Any]) -> Any:
-    """Wait, in virtual time, until `holds` (plain or async) answers something true."""
-    async with asyncio.timeout(60):
-        while True:
-            answer = holds()
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer:
-                return answer
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -175,19 +175,6 @@ def private_mesh() -> Iterator[PrivateMesh]:
         shutil.rmtree(base)
     if "Traceback" in troubles:
         raise AssertionError(troubles)
-
-
-async def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Poll until `condition` holds.
-
-    Raises:
-        AssertionError: It never did.
-    """
-    for _ in range(int(DEADLINE / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"never happened: {what}")
 
 
 def is_alive(pid: int) -> bool:

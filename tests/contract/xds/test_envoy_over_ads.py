@@ -13,7 +13,8 @@ import grpc.aio
 import pytest
 
 from mutua.foundation.errors import Rejected
-from mutua.testing.envoy import Envoy, cluster, endpoints, eventually, listener, route
+from mutua.testing.envoy import Envoy, cluster, endpoints, listener, route
+from mutua.testing.polling import eventually
 from mutua.xds import server as server_module
 from mutua.xds.feed import Feed
 from mutua.xds.proto import DeltaDiscoveryRequest, DeltaDiscoveryResponse

@@ -10,7 +10,8 @@ import pytest
 from mutua.foundation.errors import Rejected
 from mutua.runtime.shim.client import Execution, ShimClient
 from mutua.runtime.spec import NoSuchContainer, ShimGone, StartFailed
-from mutua.testing.shims import PrivateMesh, is_alive, processes_mentioning, wait_until
+from mutua.testing.polling import eventually
+from mutua.testing.shims import PrivateMesh, is_alive, processes_mentioning
 
 DEV_NULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
@@ -141,7 +142,7 @@ async def test_it_ends_with_the_connection_that_asked_for_it(mesh: PrivateMesh) 
             assert processes_mentioning("sleep\0005555")
         with pytest.raises(ShimGone):
             await execution.wait()
-        await wait_until(lambda: not processes_mentioning("sleep\0005555"), "it was killed")
+        await eventually(lambda: not processes_mentioning("sleep\0005555"), "it was killed")
         assert await other.containers()
 
     assert is_alive(state.pid)

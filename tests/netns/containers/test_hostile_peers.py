@@ -11,7 +11,8 @@ import pytest
 
 from mutua.foundation.errors import Rejected
 from mutua.runtime.shim.protocol import MAX_FRAME, encode
-from mutua.testing.shims import PrivateMesh, is_alive, wait_until
+from mutua.testing.polling import eventually
+from mutua.testing.shims import PrivateMesh, is_alive
 
 
 def frame(body: bytes) -> bytes:
@@ -121,7 +122,7 @@ async def test_an_absurd_grace_period_is_none(mesh: PrivateMesh, grace: float) -
         await shim.start(mesh.spec("sh", "-c", "trap '' TERM; while :; do sleep .05; done"))
         await shim.shutdown(grace)
 
-    await wait_until(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
+    await eventually(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
 
 
 async def test_an_endless_grace_period_still_shuts_down(mesh: PrivateMesh) -> None:
@@ -129,7 +130,7 @@ async def test_an_endless_grace_period_still_shuts_down(mesh: PrivateMesh) -> No
         await shim.start(mesh.spec())
         await shim.shutdown(float("inf"))
 
-    await wait_until(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
+    await eventually(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
 
 
 async def test_a_flood_of_descriptors_is_cut_off_and_closed(mesh: PrivateMesh) -> None:
@@ -151,7 +152,7 @@ async def test_a_flood_of_descriptors_is_cut_off_and_closed(mesh: PrivateMesh) -
                 assert b'"ok":[]' in sock.recv(1000)
         await shim.containers()
 
-    await wait_until(lambda: int(mesh.python_inside(code)) <= before, "nothing is left open")
+    await eventually(lambda: int(mesh.python_inside(code)) <= before, "nothing is left open")
 
 
 async def test_a_peer_that_never_reads_is_dropped(mesh: PrivateMesh) -> None:

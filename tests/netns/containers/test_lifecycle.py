@@ -13,14 +13,8 @@ from mutua.foundation.errors import Rejected, Unavailable
 from mutua.foundation.layout import Layout
 from mutua.runtime.enter import enter_shim, shim_alive, start_shim
 from mutua.runtime.spec import NoSuchContainer, ShimGone, StartFailed
-from mutua.testing.shims import (
-    PATH,
-    SOURCES,
-    PrivateMesh,
-    is_alive,
-    processes_mentioning,
-    wait_until,
-)
+from mutua.testing.polling import eventually
+from mutua.testing.shims import PATH, SOURCES, PrivateMesh, is_alive, processes_mentioning
 
 
 def namespace(pid: int | str, name: str) -> str:
@@ -67,7 +61,7 @@ async def test_the_program_may_handle_signals(mesh: PrivateMesh) -> None:
     )
     async with mesh.connect() as shim:
         await shim.start(spec)
-        await wait_until(lambda: mesh.log(spec) == ["up"], "the trap is set")
+        await eventually(lambda: mesh.log(spec) == ["up"], "the trap is set")
         await shim.signal(spec.id, signal.SIGTERM)
         ended = await mesh.wait_end(shim, spec.id)
 
@@ -79,7 +73,7 @@ async def test_sigkill_ends_the_whole_container(mesh: PrivateMesh) -> None:
     spec = mesh.spec("sh", "-c", "setsid sleep 4321 & trap '' TERM; echo up; wait")
     async with mesh.connect() as shim:
         await shim.start(spec)
-        await wait_until(lambda: mesh.log(spec), "it is up")
+        await eventually(lambda: mesh.log(spec), "it is up")
         await shim.signal(spec.id, signal.SIGKILL)
         ended = await mesh.wait_end(shim, spec.id)
 
@@ -102,7 +96,7 @@ async def test_orphans_are_reaped(mesh: PrivateMesh) -> None:
     spec = mesh.spec("sh", "-c", "for i in 1 2 3 4 5; do (sleep .01 &) ; done; echo up; sleep 1000")
     async with mesh.connect() as shim:
         await shim.start(spec)
-        await wait_until(lambda: mesh.log(spec) == ["up"], "it is up")
+        await eventually(lambda: mesh.log(spec) == ["up"], "it is up")
 
         async def processes() -> int:
             listing = await mesh.run(shim, spec.id, "sh", "-c", "echo /proc/[0-9]*")
@@ -196,7 +190,7 @@ async def test_removing_a_running_container_kills_it(mesh: PrivateMesh) -> None:
     async with mesh.connect() as shim:
         state = await shim.start(spec)
         await shim.remove(spec.id)
-        await wait_until(lambda: not is_alive(state.pid), "the program has ended")
+        await eventually(lambda: not is_alive(state.pid), "the program has ended")
         async with asyncio.timeout(10):
             while await shim.containers():
                 await asyncio.sleep(0.02)
@@ -233,7 +227,7 @@ asyncio.run(main())
     async with mesh.connect() as shim:
         (state,) = await shim.containers()
         size = log.stat().st_size
-        await wait_until(lambda: log.stat().st_size > size, "it goes on writing")
+        await eventually(lambda: log.stat().st_size > size, "it goes on writing")
 
     assert (state.id, state.running, state.annotations) == ("u/c/0", True, {"k": "v"})
 
@@ -255,7 +249,7 @@ async def test_killing_the_shim_ends_everything(mesh: PrivateMesh) -> None:
             await shim.containers()
         assert [one async for one in shim.exits()] == []
 
-    await wait_until(lambda: not is_alive(state.pid), "the program has ended")
+    await eventually(lambda: not is_alive(state.pid), "the program has ended")
     assert not processes_mentioning("sleep\0004324")
     assert Path("/proc/self/mounts").read_text() == before
     assert not any((mesh.layout.run / "netns").iterdir())
@@ -273,7 +267,7 @@ async def test_shutdown_asks_first_and_kills_after_the_grace_period(mesh: Privat
     loop = asyncio.get_running_loop()
     async with mesh.connect() as shim:
         states = [await shim.start(spec) for spec in (polite, stubborn)]
-        await wait_until(lambda: mesh.log(polite) + mesh.log(stubborn) == ["up", "up"], "both up")
+        await eventually(lambda: mesh.log(polite) + mesh.log(stubborn) == ["up", "up"], "both up")
         begin = loop.time()
         await shim.shutdown(0.5)
         took = loop.time() - begin
@@ -281,7 +275,7 @@ async def test_shutdown_asks_first_and_kills_after_the_grace_period(mesh: Privat
     assert 0.4 < took < 10
     assert mesh.log(polite) == ["up", "bye"]
     assert not any(is_alive(state.pid) for state in states)
-    await wait_until(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
+    await eventually(lambda: not is_alive(mesh.shim_pid), "the shim has ended")
 
 
 async def test_a_second_start_keeps_the_living_shim(mesh: PrivateMesh) -> None:
@@ -339,13 +333,13 @@ def test_without_user_namespaces_one_line_says_so(tmp_path: Path) -> None:
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
         f"p = Path({str(tmp_path)!r})\n"
         "try: enter.start_shim(Layout('t', p, p), python=sys.executable)\n"
-        "except Unavailable as error: print(error)\n"
+        "except Unavailable as error: print(error, error.hint, sep='; ')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == (
         "user namespaces are not available: "
-        "their number is exhausted (see sysctl user.max_user_namespaces)"
+        "their number is exhausted; as root: sysctl -w user.max_user_namespaces=15000"
     )
 
 

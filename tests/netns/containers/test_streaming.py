@@ -38,7 +38,8 @@ from mutua.foundation.errors import MutuaError
 from mutua.runtime.shim.client import ShimClient
 from mutua.runtime.spec import ContainerSpec
 from mutua.store.memory import MemoryStore
-from mutua.testing.shims import PrivateMesh, processes_mentioning, wait_until
+from mutua.testing.polling import eventually
+from mutua.testing.shims import PrivateMesh, processes_mentioning
 
 PATIENCE = 30.0
 
@@ -173,7 +174,7 @@ async def test_the_newest_attempt_is_the_current_one(mesh: PrivateMesh) -> None:
         for attempt in (9, 10):
             await cluster.start("app", "sh", "-c", f"echo {attempt}; sleep 1000", attempt=attempt)
         paths = sorted((mesh.layout.logs / f"shop_web_{cluster.uid}" / "app").iterdir())
-        await wait_until(lambda: all(path.stat().st_size for path in paths), "both have written")
+        await eventually(lambda: all(path.stat().st_size for path in paths), "both have written")
         script = ("sh", "-c", "tr '\\0' ' ' < /proc/2/cmdline")
 
         assert (await cluster.kubectl("logs", "web"))[1] == b"10\n"
@@ -260,11 +261,11 @@ async def test_a_program_whose_user_has_gone_is_ended(mesh: PrivateMesh) -> None
     async with cluster_of(mesh) as cluster:
         await cluster.start("app")
         process = await cluster.spawn("exec", "-i", "web", "--", "sleep", "6666", stdin=PIPE)
-        await wait_until(lambda: processes_mentioning("sleep\0006666"), "it runs")
+        await eventually(lambda: processes_mentioning("sleep\0006666"), "it runs")
         process.send_signal(signal.SIGKILL)
         await process.communicate()
 
-        await wait_until(lambda: not processes_mentioning("sleep\0006666"), "it was ended")
+        await eventually(lambda: not processes_mentioning("sleep\0006666"), "it was ended")
 
 
 # Below: a client of our own, for what kubectl does not show.
@@ -387,13 +388,13 @@ async def test_a_client_that_breaks_the_protocol_ends_its_exec(
         await cluster.start("app")
         async with own_client(cluster, "sleep", "6767") as (client, serving):
             await client.until(AcceptConnection)
-            await wait_until(lambda: processes_mentioning("sleep\0006767"), "it runs")
+            await eventually(lambda: processes_mentioning("sleep\0006767"), "it runs")
             client.send_raw(noise)
             if not noise:
                 client._writer.close()
             await asyncio.wait_for(serving, PATIENCE)
 
-        await wait_until(lambda: not processes_mentioning("sleep\0006767"), "it was ended")
+        await eventually(lambda: not processes_mentioning("sleep\0006767"), "it was ended")
 
 
 async def test_input_after_the_program_stopped_reading_is_harmless(mesh: PrivateMesh) -> None:

@@ -7,7 +7,8 @@ from mutua.controlplane.controlplane import ControlPlane
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import peer_authentication, pod
-from mutua.testing.proxy import Proxy, condition, eventually, running
+from mutua.testing.polling import eventually
+from mutua.testing.proxy import Proxy, condition, running
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DISABLE = {"mtls": {"mode": "DISABLE"}}

@@ -7,7 +7,8 @@ from mutua.controlplane.root_cert import KEY, NAME, RootCertificatePublisher
 from mutua.store.memory import MemoryStore
 from mutua.store.port import NotFound
 from mutua.testing.clock import ManualClock
-from mutua.testing.proxy import eventually, running
+from mutua.testing.polling import eventually
+from mutua.testing.proxy import running
 
 ROOTS = "-----BEGIN CERTIFICATE-----\n"
 

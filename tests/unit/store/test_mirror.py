@@ -11,7 +11,8 @@ from mutua.store.mirror import Change, Mirror, address
 from mutua.store.port import Event, Expired, Listing
 from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import pod
-from mutua.testing.proxy import eventually, running
+from mutua.testing.polling import eventually
+from mutua.testing.proxy import running
 
 
 class FaultyStore(MemoryStore):

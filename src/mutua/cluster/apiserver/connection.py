@@ -210,7 +210,7 @@ class Connection:
     async def _send_chunks(self, stream: Stream) -> None:
         headers = self._headers(stream.content_type, stream.headers)
         is_committed = False
-        async with aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
+        async with aclosing(stream.chunks) as chunks:  # type: ignore[type-var]  # handlers give generators
             try:
                 async for chunk in chunks:
                     if not is_committed:

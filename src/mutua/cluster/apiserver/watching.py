@@ -131,7 +131,7 @@ class Watch:
             if self._options.mark_initial:
                 yield self._bookmark(position, INITIAL_EVENTS_END)
         try:
-            async with aclosing(self._changes(position)) as changes:  # type: ignore[type-var]
+            async with aclosing(self._changes(position)) as changes:  # type: ignore[type-var]  # every adapter gives a generator
                 async for event in changes:
                     for line in self._translated(event):
                         yield line
