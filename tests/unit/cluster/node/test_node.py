@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from mutua.api.object import CONFIG_MAPS, EVENTS, PODS, SECRETS, SERVICES, Object
+from mutua.api.object import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Object,
+)
 from mutua.cluster.controllers.condition import find_condition, is_true
 from mutua.runtime.network.rules import ServiceAddress
 from mutua.testing.cluster import FakeCluster
@@ -254,6 +262,31 @@ async def test_deletion_asks_first_and_removes_every_trace(world: Callable[[], W
         assert cluster.node.network.addresses == {}
         assert cluster.node.sidecars.prepared == {}
         assert not cluster.node.layout.pod(uid).exists()
+
+
+@pytest.mark.parametrize(("grace", "lingers"), [(30, True), (0, False)])
+async def test_a_pod_behind_a_service_serves_until_it_is_struck_off(
+    world: Callable[[], World], grace: int, *, lingers: bool
+) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        uid = (await cluster.apply(PODS, pod()))["metadata"]["uid"]
+        await cluster.when(is_ready)
+        endpoint = {"addresses": ["10.244.0.2"], "targetRef": {"kind": "Pod", "uid": uid}}
+        listed = {
+            "metadata": {"namespace": "shop", "name": "web"},
+            "addressType": "IPv4",
+            "endpoints": [{**endpoint, "conditions": {"ready": True}}],
+        }
+        await cluster.apply(ENDPOINT_SLICES, listed)
+        begun = cluster.clock.now()
+
+        await cluster.store.delete(PODS, "shop", "web", grace=grace)
+        await cluster.until(lambda: cluster.node.containers.states == {})
+
+        # No controller strikes it off here: it waits as long as it waits for one, and no longer.
+        elapsed = (cluster.clock.now() - begun).total_seconds()
+        assert (1.0 <= elapsed <= 2.0) if lingers else elapsed < 0.5
 
 
 async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(
