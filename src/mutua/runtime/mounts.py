@@ -59,6 +59,10 @@ def arrange(mounts: Sequence[Mount], hide: Sequence[str]) -> None:
     """
     linux.mount("", "/", "", linux.MS_REC | linux.MS_PRIVATE)
     sources = [_clone(mount) for mount in mounts]
+    # Before anything is created for a mount: a link that the pod swaps in meanwhile leads nowhere.
+    # And again in the end, for what a mount or a mimic may have uncovered.
+    for path in hide:
+        _hide(path)
     _mount_dev()
     _mount_sys()
     _mount_proc()
