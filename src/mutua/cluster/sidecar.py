@@ -124,7 +124,7 @@ class MeshSidecars(SidecarProvider):
             namespace=meta["namespace"],
             address=pod["status"]["podIP"],
             service_account=spec.get("serviceAccountName") or "default",
-            workload=meta.get("generateName", meta["name"]).rstrip("-"),
+            workload=_workload_name(meta),
             labels=meta.get("labels") or {},
             annotations=meta.get("annotations") or {},
             containers=tuple(c["name"] for c in spec["containers"] if c["name"] != SIDECAR),
@@ -132,3 +132,10 @@ class MeshSidecars(SidecarProvider):
             mesh_id=self.trust_domain,
             version=__version__,
         )
+
+
+def _workload_name(meta: Object) -> str:
+    """Return the Deployment's name: the pod's stem without the hash of its template."""
+    stem = str(meta.get("generateName", meta["name"])).rstrip("-")
+    template = (meta.get("labels") or {}).get("pod-template-hash", "")
+    return stem.removesuffix(f"-{template}")
