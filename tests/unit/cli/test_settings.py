@@ -1,11 +1,13 @@
 """Which mesh, and where?"""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mutua.cli.settings import create_directories, resolve_layout
 from mutua.foundation.errors import Rejected
+from mutua.foundation.layout import Layout
 
 UID = 1000
 
@@ -75,25 +77,20 @@ def test_without_a_home_the_flag_is_named() -> None:
     assert "--state-dir" in refused.value.hint
 
 
-def test_directories_are_private(tmp_path: Path) -> None:
-    import os
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Not the resolved one: a long run directory would fall back to the user's real one."""
+    return Layout(name="x", state=tmp_path / "state", run=tmp_path / "mutua" / "run")
 
-    layout = resolve_layout(
-        "x", str(tmp_path / "state"), environ={"XDG_RUNTIME_DIR": str(tmp_path)}, uid=os.getuid()
-    )
 
+def test_directories_are_private(layout: Layout) -> None:
     create_directories(layout, uid=os.getuid())
 
-    assert layout.state.stat().st_mode & 0o777 == 0o700
+    for directory in (layout.state, layout.run, layout.run.parent):
+        assert directory.stat().st_mode & 0o777 == 0o700
     assert layout.pki.is_dir()
 
 
-def test_a_directory_planted_by_somebody_else_is_refused(tmp_path: Path) -> None:
-    import os
-
-    layout = resolve_layout(
-        "x", str(tmp_path / "state"), environ={"XDG_RUNTIME_DIR": str(tmp_path)}, uid=os.getuid()
-    )
-
+def test_a_directory_planted_by_somebody_else_is_refused(layout: Layout) -> None:
     with pytest.raises(Rejected, match="not a directory of yours"):
         create_directories(layout, uid=os.getuid() + 1)
