@@ -286,7 +286,7 @@ def test_an_interactive_shell_speaks_to_the_mesh(mesh: RunningMesh) -> None:
     os.close(terminal)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-    assert b"kubectl speaks to the mesh 'cli' here; leave with `exit`" in said
+    assert b"kubectl and istioctl speak to the mesh 'cli' here; leave with `exit`" in said
     assert b"namespace/default\r\n" in said
 
 
