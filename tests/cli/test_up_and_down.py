@@ -108,7 +108,12 @@ class Foreground:
     def __init__(self, mesh: RunningMesh) -> None:
         argv = [sys.executable, "-m", "mutua", "up", "--foreground"]
         self.process = subprocess.Popen(
-            argv, env=dict(mesh.environ), stderr=subprocess.PIPE, start_new_session=True
+            argv,
+            env=dict(mesh.environ),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            # A shell's background job, which the suite may be, hands SIGINT down as ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self.said = b""
 
