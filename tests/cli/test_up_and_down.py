@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -279,14 +280,16 @@ WITHOUT = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 def test_without_user_namespaces_it_says_what_to_do(fresh: RunningMesh) -> None:
     """Inside a user namespace that may have none below it: what the kernel says is the same."""
     argv = ["unshare", "--user", "--map-root-user", "sh", "-c", WITHOUT, "sh"]
-    done = subprocess.run(
-        [*argv, sys.executable, "-m", "mutua", "up"],
-        env=dict(fresh.environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    # In there we are uid 0, whose place below /tmp may be somebody else's: the real root's.
+    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:
+        done = subprocess.run(
+            [*argv, sys.executable, "-m", "mutua", "up"],
+            env={**fresh.environ, "XDG_RUNTIME_DIR": runtime},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     if "unshare" in done.stderr or "/proc/sys" in done.stderr:
         pytest.skip(f"cannot take user namespaces away here: {done.stderr.strip()}")
 
