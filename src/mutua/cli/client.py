@@ -19,7 +19,7 @@ from lightkube.core.exceptions import LoadResourceError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from typing_extensions import override
 
-from mutua.api.kinds import KINDS, Kind, kind_of
+from mutua.api.kinds import Kind, kind_of
 from mutua.api.object import Object, Resource
 from mutua.foundation.errors import Conflict, Rejected, Unavailable
 from mutua.foundation.layout import Layout
@@ -146,8 +146,3 @@ def list_objects(
 def _plain(item: Any, kind: Kind) -> Object:
     obj: Object = {"apiVersion": kind.api_version(), "kind": kind.kind, **item}
     return obj
-
-
-def all_kinds() -> tuple[Kind, ...]:
-    """Return every kind the API stores."""
-    return tuple(kind for kind in KINDS if kind.stored)

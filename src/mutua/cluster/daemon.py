@@ -13,7 +13,7 @@ from pathlib import Path
 from mutua.cluster.progress import Progress
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import MutuaError
-from mutua.lifecycle.supervisor import supervise
+from mutua.lifecycle.supervisor import Ready, supervise
 from mutua.runtime.enter import enter_shim, shim_alive, start_shim
 from mutua.telemetry.log import configure
 
@@ -82,11 +82,10 @@ async def _serve(settings: DaemonSettings, listener: socket.socket, progress: Pr
         mesh = Mesh(settings, Outside(listener, store, shim, network))
         services = dict(mesh.services(progress.step))
 
-        async def announce(ready: object) -> None:
+        async def announce(ready: Ready) -> None:
             host, port = listener.getsockname()
             log.info("mesh is up", extra={"mesh": layout.name, "port": port})
             progress.ready(server=f"https://{host}:{port}")
-            assert callable(ready)  # noqa: S101
             ready()
             await asyncio.Event().wait()
 
