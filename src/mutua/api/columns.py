@@ -280,3 +280,10 @@ CUSTOM_RESOURCE_DEFINITION: Final = (
 PEER_AUTHENTICATION: Final = (NAME, Column("Mode", field("spec", "mtls", "mode")), AGE)
 AUTHORIZATION_POLICY: Final = (NAME, Column("Action", field("spec", "action")), AGE)
 DESTINATION_RULE: Final = (NAME, Column("Host", field("spec", "host")), AGE)
+SERVICE_ENTRY: Final = (
+    NAME,
+    Column("Hosts", field("spec", "hosts")),
+    Column("Location", field("spec", "location")),
+    Column("Resolution", field("spec", "resolution")),
+    AGE,
+)

@@ -13,9 +13,14 @@ from mutua.api.schema import schema_of
 from mutua.api.shape import Struct
 
 _COLUMNS: Final = {
-    "PeerAuthentication": ("Mode", ".spec.mtls.mode"),
-    "AuthorizationPolicy": ("Action", ".spec.action"),
-    "DestinationRule": ("Host", ".spec.host"),
+    "PeerAuthentication": {"Mode": ".spec.mtls.mode"},
+    "AuthorizationPolicy": {"Action": ".spec.action"},
+    "DestinationRule": {"Host": ".spec.host"},
+    "ServiceEntry": {
+        "Hosts": ".spec.hosts",
+        "Location": ".spec.location",
+        "Resolution": ".spec.resolution",
+    },
 }
 
 
@@ -67,7 +72,6 @@ def _definition(kind: Kind, created: str) -> Object:
 
 
 def _version(kind: Kind, version: str) -> Object:
-    column, path = _COLUMNS[kind.kind]
     whole = schema_of(kind)
     parts = Struct(whole.name, {n: whole.fields[n] for n in ("spec", "status")}, whole.required)
     return {
@@ -77,7 +81,10 @@ def _version(kind: Kind, version: str) -> Object:
         "schema": {"openAPIV3Schema": structural_schema(parts)},
         "subresources": {"status": {}},
         "additionalPrinterColumns": [
-            {"name": column, "type": "string", "jsonPath": path},
+            *(
+                {"name": column, "type": "string", "jsonPath": path}
+                for column, path in _COLUMNS[kind.kind].items()
+            ),
             {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         ],
     }

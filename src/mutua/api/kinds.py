@@ -159,6 +159,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     _istio(names.PEER_AUTHENTICATIONS, "PeerAuthentication", "pa"),
     _istio(names.AUTHORIZATION_POLICIES, "AuthorizationPolicy", "ap"),
     _istio(names.DESTINATION_RULES, "DestinationRule", "dr", ("v1", "v1beta1", "v1alpha3")),
+    _istio(names.SERVICE_ENTRIES, "ServiceEntry", "se", ("v1", "v1beta1", "v1alpha3")),
 )
 """Every kind that is stored."""
 

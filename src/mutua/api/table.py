@@ -33,6 +33,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "PeerAuthentication": columns.PEER_AUTHENTICATION,
     "AuthorizationPolicy": columns.AUTHORIZATION_POLICY,
     "DestinationRule": columns.DESTINATION_RULE,
+    "ServiceEntry": columns.SERVICE_ENTRY,
 }
 
 

@@ -11,24 +11,15 @@ from typing import Final
 
 import click
 
-from mutua.api.object import (
-    ENDPOINT_SLICES,
-    PEER_AUTHENTICATIONS,
-    PODS,
-    SERVICES,
-    Object,
-    Resource,
-)
+from mutua.api.object import PEER_AUTHENTICATIONS, Object, Resource
 from mutua.cli import lock
 from mutua.cli.client import ALL_NAMESPACES, connect, list_objects
 from mutua.cli.columns import print_columns
 from mutua.cli.main import layout_of, mesh_options
-from mutua.model.build import build_snapshot
+from mutua.model.build import INPUTS, build_snapshot
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.policy.peer_authentication import Subject, effective_mode
-
-READ: Final[Sequence[Resource]] = (PODS, SERVICES, ENDPOINT_SLICES, PEER_AUTHENTICATIONS)
 
 IN_FORCE: Final = "InForce"
 """Condition of a policy that says how many proxies enforce it."""
@@ -58,7 +49,7 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
     """
     layout = layout_of(name, state_dir)
     with connect(layout) as client:
-        objects = {resource: list_objects(client, resource) for resource in READ}
+        objects = {resource: list_objects(client, resource) for resource in INPUTS}
         server = str(client.config.cluster.server)
     rows = build_rows(objects, namespace)
     if output == "json":
@@ -78,7 +69,7 @@ def build_rows(objects: Mapping[Resource, Sequence[Object]], namespace: str) -> 
     """Return one row per exposed port of every pod, by namespace and name.
 
     Args:
-        objects: Pods, Services, EndpointSlices and PeerAuthentications of the whole mesh.
+        objects: All objects of the kinds that a snapshot is built from.
         namespace: Which pods; "*" for all.
     """
     snapshot = build_snapshot(objects)

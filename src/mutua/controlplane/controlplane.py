@@ -19,28 +19,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from mutua.api.object import (
-    ENDPOINT_SLICES,
-    PEER_AUTHENTICATIONS,
-    PODS,
-    SERVICES,
-    Object,
-    Resource,
-)
+from mutua.api.object import PEER_AUTHENTICATIONS, Object, Resource
 from mutua.controlplane.enforcement import ProxyState
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready
-from mutua.model.build import BuildMemo, build_snapshot
+from mutua.model.build import INPUTS, BuildMemo, build_snapshot
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.store.mirror import Address, Change, Mirror, address
 from mutua.store.port import ObjectStore
 from mutua.xds.compile import Compiler
 from mutua.xds.feed import Feed, Progress
-
-INPUTS: Final = (PODS, SERVICES, ENDPOINT_SLICES, PEER_AUTHENTICATIONS)
-"""The kinds that proxies' configuration is made from."""
 
 BREATH: Final = 32
 """Proxies pushed to between two turns of the event loop: about a millisecond of work."""

@@ -8,24 +8,44 @@ policy change costs one pass over a list of pointers, and everything downstream 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from mutua.api.destination import DestinationRule, parse_destination_rule
 from mutua.api.object import (
+    DESTINATION_RULES,
     ENDPOINT_SLICES,
     PEER_AUTHENTICATIONS,
     PODS,
+    SERVICE_ENTRIES,
     SERVICES,
     Object,
     Resource,
 )
 from mutua.api.security import PeerAuthentication, parse_peer_authentication
 from mutua.foundation.errors import Rejected
+from mutua.model.entry import (
+    EntryService,
+    entry_endpoints,
+    merge_entries,
+    merged_service,
+    parse_entry,
+)
 from mutua.model.inbound import inbound_ports
 from mutua.model.parse import Slice, parse_service, parse_slice, parse_workload
 from mutua.model.service import Service, ServiceName
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint, Workload
+
+INPUTS: Final = (
+    PODS,
+    SERVICES,
+    ENDPOINT_SLICES,
+    SERVICE_ENTRIES,
+    PEER_AUTHENTICATIONS,
+    DESTINATION_RULES,
+)
+"""The kinds that a snapshot is built from."""
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -49,9 +69,9 @@ def build_snapshot(
     """Return the mesh that these objects describe.
 
     Args:
-        objects: All Pods, Services, EndpointSlices and PeerAuthentications, by resource; other
-            resources are ignored, absent ones are empty.  Order does not matter.  Objects must
-            not be mutated after they were given.
+        objects: All objects of the kinds in `INPUTS`, by resource; other resources are ignored,
+            absent ones are empty.  Order does not matter.  Objects must not be mutated after they
+            were given.
         settings: Mesh-wide settings; None for the defaults.
         memo: The caller's memory of the previous call.
     """
@@ -59,9 +79,12 @@ def build_snapshot(
     memo = memo or BuildMemo()
     pods = _read(memo, objects, PODS, parse_workload)
     slices = _read(memo, objects, ENDPOINT_SLICES, parse_slice)
-    services = _read(memo, objects, SERVICES, lambda obj: parse_service(obj, settings))
+    own = _read(memo, objects, SERVICES, lambda obj: parse_service(obj, settings))
+    hosts = _read(memo, objects, SERVICE_ENTRIES, _hosts)
     policies = _read(memo, objects, PEER_AUTHENTICATIONS, _policy)
-    services = _remember(memo, "services", (services,), lambda: _oldest_first(services))
+    rules = _read(memo, objects, DESTINATION_RULES, _rule)
+    entries = _remember(memo, "entries", (own, hosts), lambda: _entries(own, hosts))
+    services = _remember(memo, "services", (own, entries), lambda: _oldest_first(own, entries))
     workloads = _remember(memo, "workloads", (pods,), lambda: {pod.uid: pod for pod in pods})
     return MeshSnapshot(
         settings=settings,
@@ -70,13 +93,17 @@ def build_snapshot(
         endpoints=_remember(
             memo,
             "endpoints",
-            (services, slices, workloads),
-            lambda: _endpoints(services, slices, workloads),
+            (own, entries, slices, workloads),
+            lambda: {
+                **_endpoints(own, slices, workloads),
+                **{name: entry_endpoints(one, pods) for name, one in entries.items()},
+            },
         ),
         inbound_ports=_remember(
             memo, "inbound", (services, pods), lambda: inbound_ports(services, pods)
         ),
         peer_authentications=policies,
+        destination_rules=rules,
     )
 
 
@@ -143,8 +170,36 @@ def _policy(obj: Object) -> PeerAuthentication | None:
         return None
 
 
-def _oldest_first(services: tuple[Service, ...]) -> tuple[Service, ...]:
-    return tuple(sorted(services, key=lambda s: (s.created, s.id.name, s.id.namespace)))
+def _rule(obj: Object) -> DestinationRule | None:
+    try:
+        return parse_destination_rule(obj)
+    except Rejected:
+        return None  # as a policy
+
+
+def _hosts(obj: Object) -> tuple[EntryService, ...] | None:
+    try:
+        return parse_entry(obj)
+    except Rejected:
+        return None  # as a policy
+
+
+_Entries = dict[ServiceName, tuple[EntryService, ...]]
+
+
+def _entries(
+    services: tuple[Service, ...], hosts: tuple[tuple[EntryService, ...], ...]
+) -> _Entries:
+    """Return the hosts of ServiceEntries; those that Kubernetes Services own are theirs."""
+    taken = {service.hostname for service in services}
+    return merge_entries(
+        one for group in hosts for one in group if one.service.hostname not in taken
+    )
+
+
+def _oldest_first(services: tuple[Service, ...], entries: _Entries) -> tuple[Service, ...]:
+    everything = (*services, *map(merged_service, entries.values()))
+    return tuple(sorted(everything, key=lambda s: (s.created, s.id.name, s.id.namespace)))
 
 
 def _endpoints(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mutua.api.object import Object
+from mutua.api.service_entry import Resolution
 from mutua.foundation.spiffe import SpiffeId
 from mutua.model.service import Protocol, Service, ServiceName, ServicePort, port_protocol
 from mutua.model.settings import MeshSettings
@@ -22,6 +23,12 @@ LOCAL_ACCOUNTS: Final = "alpha.istio.io/kubernetes-serviceaccounts"
 
 CANONICAL_ACCOUNTS: Final = "alpha.istio.io/canonical-serviceaccounts"
 """Annotation of a Service: further identities in full, comma separated."""
+
+EXPORT_TO: Final = "networking.istio.io/exportTo"
+"""Annotation of a Service: namespaces whose clients see it, comma separated."""
+
+HEADLESS: Final = "None"
+"""`spec.clusterIP` of a Service without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,10 @@ def parse_workload(pod: Object) -> Workload | None:
             for port in container.get("ports") or []
             if port.get("name") and port.get("protocol", "TCP") == "TCP"
         },
+        ready=any(
+            condition.get("type") == "Ready" and condition.get("status") == "True"
+            for condition in status.get("conditions") or ()
+        ),
     )
 
 
@@ -83,15 +94,17 @@ def parse_service(obj: Object, settings: MeshSettings) -> Service | None:
         return None
     name = ServiceName(meta["namespace"], meta["name"])
     address = spec.get("clusterIP") or ""
+    annotations = meta.get("annotations") or {}
     return Service(
         id=name,
         hostname=f"{name.name}.{name.namespace}.svc.{settings.dns_domain}",
         created=meta.get("creationTimestamp") or "",
-        address="" if address == "None" else address,
-        headless=address == "None",
+        addresses=(address,) if address and address != HEADLESS else (),
+        resolution=Resolution.NONE if address == HEADLESS else Resolution.STATIC,
         ports=_ports(spec),
         selector=spec.get("selector") or {},
-        identities=_identities(meta.get("annotations") or {}, name.namespace, settings),
+        identities=_identities(annotations, name.namespace, settings),
+        export_to=tuple(_comma_list(annotations.get(EXPORT_TO))),
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from mutua.api.service_entry import Resolution
+
 
 class Protocol(Enum):
     """What a port speaks, as declared."""
@@ -111,24 +113,37 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Service that has endpoints in the mesh (ExternalName services are not in the model).
+    """A Service, or a host of a ServiceEntry (ExternalName services are not in the model).
 
     Attributes:
-        id: Namespace and name.
-        hostname: Fully qualified DNS name.
+        id: Namespace and name; of a ServiceEntry, namespace and host.
+        hostname: Fully qualified DNS name, in a ServiceEntry perhaps with a wildcard.
         created: creationTimestamp, RFC 3339.
-        address: Cluster IP, "" when headless or not allocated yet.
-        headless: Whether clients resolve it to its endpoints' addresses.
+        addresses: Where clients dial it: cluster IP, or the addresses and networks of a
+            ServiceEntry; none when it is headless or has none yet.
+        resolution: How a client's proxy finds its endpoints; NONE: wherever the client was going.
         ports: Its ports, without UDP and SCTP.
         selector: Labels of its pods; empty selects none.
-        identities: SPIFFE IDs that its annotations add to the expected ones.
+        identities: What it says itself about who may serve it: identities that its annotations add
+            to the expected ones, or the `subjectAltNames` of a ServiceEntry.
+        is_entry: Whether a ServiceEntry describes it.
+        is_external: Whether it is outside of the mesh.
+        export_to: Namespaces whose clients see it, "." and "*" as written; () for the default.
     """
 
     id: ServiceName
     hostname: str
     created: str
-    address: str
-    headless: bool
+    addresses: tuple[str, ...]
+    resolution: Resolution = Resolution.STATIC
     ports: tuple[ServicePort, ...]
     selector: Mapping[str, str]
     identities: tuple[str, ...] = ()
+    is_entry: bool = False
+    is_external: bool = False
+    export_to: tuple[str, ...] = ()
+
+    @property
+    def headless(self) -> bool:
+        """Whether clients resolve a Kubernetes Service to its endpoints' addresses."""
+        return self.resolution is Resolution.NONE and not self.is_entry

@@ -8,6 +8,7 @@ objects, so that "has this changed?" is `is` for most of the mesh.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mutua.api.destination import DestinationRule
 from mutua.api.security import PeerAuthentication
 from mutua.model.service import Service, ServiceName
 from mutua.model.settings import MeshSettings
@@ -20,11 +21,12 @@ class MeshSnapshot:
 
     Attributes:
         settings: Mesh-wide settings.
-        services: Oldest first; ties by name, then namespace.
+        services: Oldest first; ties by name, then namespace; hosts of ServiceEntries included.
         workloads: Pods that have not finished, by uid.
         endpoints: Service to Service port number to its endpoints, ready or not, by address.
         inbound_ports: Workload uid to the container ports that Services expose, by number.
         peer_authentications: All of them, in no particular order.
+        destination_rules: All of them, in no particular order.
     """
 
     settings: MeshSettings
@@ -33,3 +35,4 @@ class MeshSnapshot:
     endpoints: Mapping[ServiceName, Mapping[int, tuple[Endpoint, ...]]]
     inbound_ports: Mapping[str, tuple[InboundPort, ...]]
     peer_authentications: tuple[PeerAuthentication, ...]
+    destination_rules: tuple[DestinationRule, ...] = ()

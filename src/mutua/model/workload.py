@@ -15,16 +15,17 @@ TLS_MODE_ISTIO: Final = "istio"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One pod.
+    """One pod, or what a ServiceEntry says about one of its endpoints.
 
     Attributes:
-        uid: metadata.uid.
+        uid: metadata.uid; "" when a ServiceEntry describes it.
         namespace: Its namespace.
         name: Its name.
         address: Pod IP, "" before it has one.
         labels: Its labels.
-        service_account: Name of its service account.
+        service_account: Name of its service account, "" when unknown.
         container_ports: Named container ports: name to number.
+        ready: Whether it is ready for traffic.
     """
 
     uid: str
@@ -34,6 +35,7 @@ class Workload:
     labels: Mapping[str, str]
     service_account: str
     container_ports: Mapping[str, int]
+    ready: bool = True
 
     @property
     def accepts_mutual_tls(self) -> bool:
@@ -46,10 +48,11 @@ class Endpoint:
     """One place where a Service port is served.
 
     Attributes:
-        address: IP address.
+        address: IP address; of a Service that is resolved by DNS, perhaps a name.
         port: Container port.
         ready: Whether it receives traffic.
-        workload: The pod behind it, None for an address outside the mesh.
+        workload: The pod behind it, or what a ServiceEntry says about it; None when nothing is
+            known.
     """
 
     address: str

@@ -20,6 +20,8 @@ from typing import Final
 
 from typing_extensions import override
 
+from mutua.api.object import Key
+
 CLUSTER: Final = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER: Final = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -39,16 +41,19 @@ class Resource:
         version: Digest of the body, so that equal configuration has an equal version, also
             after a restart of the control plane.
         body: The serialized message: the `value` of the Any that carries it.
+        origins: The policies that shaped it: a refusal is one of theirs.
     """
 
     name: str
     version: str
     body: bytes = field(repr=False)
+    origins: tuple[Key, ...] = field(default=(), compare=False)
 
 
-def resource(name: str, body: bytes) -> Resource:
+def resource(name: str, body: bytes, origins: tuple[Key, ...] = ()) -> Resource:
     """Return the resource with this body, its version computed."""
-    return Resource(name, hashlib.blake2b(body, digest_size=VERSION_BYTES).hexdigest(), body)
+    version = hashlib.blake2b(body, digest_size=VERSION_BYTES).hexdigest()
+    return Resource(name, version, body, origins)
 
 
 @dataclass(frozen=True, slots=True)

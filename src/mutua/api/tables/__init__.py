@@ -30,6 +30,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         istio.PEER_AUTHENTICATION,
         istio.AUTHORIZATION_POLICY,
         istio.DESTINATION_RULE,
+        istio.SERVICE_ENTRY,
     )
 }
 """Stored kinds, and the bodies of subresources and reviews."""

@@ -196,3 +196,49 @@ DESTINATION_RULE: Final = root(
     ),
     status=STATUS,
 )
+
+LOCATIONS: Final = ("MESH_EXTERNAL", "MESH_INTERNAL")
+RESOLUTIONS: Final = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN")
+
+WORKLOAD_ENTRY: Final = struct(
+    "WorkloadEntrySpec",
+    address=STRING,
+    ports=MapOf(COUNT),
+    labels=LABELS,
+    network=STRING,
+    locality=STRING,
+    weight=COUNT,
+    serviceAccount=STRING,
+)
+SERVICE_ENTRY: Final = root(
+    "ServiceEntry",
+    spec=struct(
+        "ServiceEntrySpec",
+        "hosts",
+        hosts=STRINGS,
+        addresses=STRINGS,
+        ports=ListOf(
+            struct(
+                "ServiceEntryPort",
+                "number name",
+                number=COUNT,
+                protocol=STRING,
+                name=STRING,
+                targetPort=COUNT,
+            )
+        ),
+        location=enum(*LOCATIONS),
+        resolution=enum(*RESOLUTIONS),
+        endpoints=ListOf(WORKLOAD_ENTRY),
+        workloadSelector=struct("EntryWorkloadSelector", labels=MATCH_LABELS),
+        exportTo=STRINGS,
+        subjectAltNames=STRINGS,
+    ),
+    status=struct(
+        "ServiceEntryStatus",
+        conditions=CONDITIONS,
+        observedGeneration=INT64,
+        validationMessages=OPAQUE_LIST,
+        addresses=ListOf(struct("ServiceEntryAddress", host=STRING, value=STRING)),
+    ),
+)

@@ -2,7 +2,6 @@
 
 import click
 
-from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES
 from mutua.cli.istioctl.groups import AliasedGroup
 from mutua.cli.istioctl.scope import Scope, scoped
 from mutua.cli.istioctl.table import render
@@ -27,7 +26,7 @@ def tls_check(scope: Scope, client: str, server: str | None) -> None:
     from mutua.cli.istioctl.target import full_name, parse_target, resolve
     from mutua.cli.istioctl.tls_check import HEADER, find_host, find_services, rows
     from mutua.foundation.errors import Unavailable
-    from mutua.model.build import build_snapshot
+    from mutua.model.build import INPUTS, build_snapshot
 
     source = parse_target(client, scope.namespace)
     with scope.connect() as api:
@@ -41,7 +40,7 @@ def tls_check(scope: Scope, client: str, server: str | None) -> None:
                 peer = (resolve(api, target)["metadata"]["uid"], target)
         snapshot = build_snapshot({
             kind: list_objects(api, kind)
-            for kind in (PODS, SERVICES, ENDPOINT_SLICES, PEER_AUTHENTICATIONS)
+            for kind in INPUTS
         })  # fmt: skip
     workload = snapshot.workloads.get(pod["metadata"]["uid"])
     if workload is None:

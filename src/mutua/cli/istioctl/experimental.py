@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import click
 
-from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES
 from mutua.cli.istioctl.groups import AliasedGroup
 from mutua.cli.istioctl.scope import Scope, scoped
 from mutua.foundation.errors import Rejected
@@ -59,7 +58,6 @@ def service(scope: Scope, target: str) -> None:
 
 def _snapshot(client: Any) -> Any:
     from mutua.cli.client import list_objects
-    from mutua.model.build import build_snapshot
+    from mutua.model.build import INPUTS, build_snapshot
 
-    kinds = (PODS, SERVICES, ENDPOINT_SLICES, PEER_AUTHENTICATIONS)
-    return build_snapshot({kind: list_objects(client, kind) for kind in kinds})
+    return build_snapshot({kind: list_objects(client, kind) for kind in INPUTS})

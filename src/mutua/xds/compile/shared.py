@@ -95,7 +95,7 @@ def _addresses(view: PortView) -> tuple[str, ...]:
     """Return where clients dial a Service that is found by address."""
     if view.service.headless:
         return tuple(endpoint.address for endpoint in view.endpoints if endpoint.ready)
-    return (view.service.address,) if view.service.address else ()
+    return view.service.addresses
 
 
 class RouteTable:
@@ -171,7 +171,7 @@ def _host_shape(view: PortView) -> HostShape:
         hostname=service.hostname,
         namespace=service.id.namespace,
         name=service.id.name,
-        address=service.address,
+        address=next(iter(service.addresses), ""),
         port=view.number,
         headless=service.headless,
     )
