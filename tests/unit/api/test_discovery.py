@@ -156,6 +156,7 @@ def test_the_definitions_of_istio_s_kinds_are_valid_objects() -> None:
         "peerauthentications.security.istio.io",
         "authorizationpolicies.security.istio.io",
         "destinationrules.networking.istio.io",
+        "serviceentries.networking.istio.io",
     ]
     for definition in definitions:
         kind = find_by_kind(definition["apiVersion"], definition["kind"])
