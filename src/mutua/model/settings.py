@@ -16,6 +16,10 @@ class MeshSettings:
         allow_any_outbound: Whether unknown destinations are passed through (ALLOW_ANY) or
             refused (REGISTRY_ONLY).
         connect_timeout: Seconds a proxy waits for a TCP connection upstream.
+        dns_refresh_rate: Seconds between two lookups of a name that a proxy resolves.
+        h2_upgrade: Whether clients speak HTTP/2 to HTTP/1.1 ports unless a rule says otherwise.
+        default_service_export_to: Who sees a Service that does not say.
+        default_destination_rule_export_to: Who sees a DestinationRule that does not say.
     """
 
     root_namespace: str = "istio-system"
@@ -25,3 +29,7 @@ class MeshSettings:
     enable_auto_mtls: bool = True
     allow_any_outbound: bool = True
     connect_timeout: float = 10.0
+    dns_refresh_rate: float = 60.0
+    h2_upgrade: bool = False
+    default_service_export_to: tuple[str, ...] = ("*",)
+    default_destination_rule_export_to: tuple[str, ...] = ("*",)
