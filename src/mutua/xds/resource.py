@@ -143,8 +143,13 @@ class ResourceSet(Mapping[str, Resource]):
         ]
         if len(parts) == 1:
             return parts[0]
-        changed = tuple(resource for part in parts for resource in part.changed)
-        # A name that moved between layers is not gone.
+        # A name that moved between layers is not gone, and need not have changed.
+        changed = tuple(
+            resource
+            for part in parts
+            for resource in part.changed
+            if (before := since.get(resource.name)) is None or before.version != resource.version
+        )
         removed = tuple(name for part in parts for name in part.removed if name not in self)
         return Changes(changed, removed)
 

@@ -1,6 +1,6 @@
 """Clusters: where a proxy sends bytes, and how it protects them.
 
-    outbound|P||host         a Service port; mTLS or plaintext per endpoint
+    outbound|P|subset|host   a Service port; what a DestinationRule says, else mTLS per endpoint
     inbound|P||              the application next to the proxy
     PassthroughCluster       wherever the client was going, as it is
     InboundPassthroughCluster  the application's undeclared ports
@@ -11,13 +11,19 @@ circles; those to the application come from 127.0.0.6 instead, which capture kno
 Specification: istio-semantics sections 2.1, 3.2 and 3.4.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mutua.api.destination import ClientTls, TlsMode
+from mutua.api.object import Key
+from mutua.api.service_entry import Resolution
 from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
+from mutua.xds.compile.endpoints import Target, load_assignment
 from mutua.xds.compile.filters import ADS
+from mutua.xds.compile.origination import foreign_tls, host_decides
 from mutua.xds.compile.tls import plaintext, upstream_tls
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
 from mutua.xds.resource import Resource, resource
@@ -60,36 +66,67 @@ class OutboundShape:
     Attributes:
         hostname: The Service's name.
         port: The Service's port.
-        protocol: What it speaks.
-        headless: Whether the client chose the endpoint itself, by address.
-        mutual_tls: Whether to use mTLS: to endpoints that are flagged, or to all when headless.
-        identities: SPIFFE IDs that the servers may prove, sorted.
+        subset: The subset's name, "" for all endpoints.
+        protocol: What the port speaks.
+        http2: Whether to speak HTTP/2 although the port says HTTP.
+        resolution: How endpoints are found; NONE when the client chose one itself, by address.
+        tls: What a DestinationRule says; None for automatic mTLS.
+        automatic: Whether to use mTLS where no rule says otherwise: to endpoints that are flagged,
+            or to all when the client chooses the endpoint.
+        identities: Whom servers may prove to be, sorted: SPIFFE IDs, or a ServiceEntry's names.
+        servers: Endpoints whose names the proxy resolves itself.
+        origins: The DestinationRules that shaped it.
     """
 
     hostname: str
     port: int
+    subset: str = ""
     protocol: Protocol
-    headless: bool
-    mutual_tls: bool
+    http2: bool = False
+    resolution: Resolution = Resolution.STATIC
+    tls: ClientTls | None = None
+    automatic: bool
     identities: tuple[str, ...]
+    servers: tuple[Target, ...] = ()
+    origins: tuple[Key, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return names.outbound_cluster(self.port, self.hostname, self.subset)
+
+
+DISCOVERY: Final[Mapping[Resolution, Mapping[str, Any]]] = {
+    Resolution.STATIC: {
+        "type": "EDS",
+        "lb_policy": "LEAST_REQUEST",
+        "eds_cluster_config": {"eds_config": ADS},
+    },
+    Resolution.NONE: {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
+    Resolution.DNS: {"type": "STRICT_DNS", "lb_policy": "LEAST_REQUEST"},
+    Resolution.DNS_ROUND_ROBIN: {"type": "LOGICAL_DNS", "lb_policy": "LEAST_REQUEST"},
+}
+"""How each resolution looks to Envoy (istio-semantics section 3.2)."""
 
 
 def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
-    """Return the cluster for one port of a Service."""
-    fields: dict[str, Any] = {"upstream_bind_config": MARKED, **_http(shape.protocol)}
-    if shape.headless:
-        fields |= {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
-        if shape.mutual_tls:
-            fields["transport_socket"] = _mesh_tls(shape, settings)
-    else:
+    """Return the cluster for one port of a Service, or of one of its subsets."""
+    fields: dict[str, Any] = {
+        "upstream_bind_config": MARKED,
+        **DISCOVERY[shape.resolution],
+        **_transport(shape, settings),
+        **_http(shape.protocol, http2=shape.http2, tls=shape.tls, expected=shape.identities),
+    }
+    if shape.resolution in {Resolution.DNS, Resolution.DNS_ROUND_ROBIN}:
         fields |= {
-            "type": "EDS",
-            "lb_policy": "LEAST_REQUEST",
-            "eds_cluster_config": {"eds_config": ADS},
+            "load_assignment": load_assignment(shape.name, shape.servers),
+            "dns_lookup_family": "V4_ONLY",
+            "dns_refresh_rate": _duration(settings.dns_refresh_rate),
+            "respect_dns_ttl": True,
         }
-        if shape.mutual_tls:
-            fields["transport_socket_matches"] = _per_endpoint(_mesh_tls(shape, settings))
-    return _cluster(names.outbound_cluster(shape.port, shape.hostname), settings, **fields)
+    if shape.origins:
+        fields["metadata"] = _described_by(shape.origins[0], shape.subset)
+    return _cluster(shape.name, settings, origins=shape.origins, **fields)
 
 
 def inbound(port: int, protocol: Protocol, settings: MeshSettings) -> Resource:
@@ -114,15 +151,21 @@ def passthrough(settings: MeshSettings) -> tuple[Resource, ...]:
     )
 
 
-def _cluster(name: str, settings: MeshSettings, **fields: Any) -> Resource:
-    whole, fraction = divmod(settings.connect_timeout, 1)
+def _cluster(
+    name: str, settings: MeshSettings, *, origins: tuple[Key, ...] = (), **fields: Any
+) -> Resource:
     cluster = Cluster(
         name=name,
-        connect_timeout={"seconds": int(whole), "nanos": round(fraction * 1e9)},
+        connect_timeout=_duration(settings.connect_timeout),
         circuit_breakers=CIRCUIT_BREAKERS,
         **fields,
     )
-    return resource(name, cluster.SerializeToString(deterministic=True))
+    return resource(name, cluster.SerializeToString(deterministic=True), origins)
+
+
+def _duration(seconds: float) -> dict[str, int]:
+    whole, fraction = divmod(seconds, 1)
+    return {"seconds": int(whole), "nanos": round(fraction * 1e9)}
 
 
 def _to_application() -> dict[str, Any]:
@@ -134,10 +177,17 @@ def _to_application() -> dict[str, Any]:
     }
 
 
-def _http(protocol: Protocol) -> dict[str, Any]:
+def _http(
+    protocol: Protocol,
+    *,
+    http2: bool = False,
+    tls: ClientTls | None = None,
+    expected: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Return which HTTP a cluster speaks; nothing for HTTP/1.1, which is Envoy's default."""
-    if protocol.is_http2:
-        options: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+    options: dict[str, Any] = {}
+    if protocol.is_http2 or http2:
+        options = {"explicit_http_config": {"http2_protocol_options": {}}}
     elif protocol is Protocol.AUTO:
         options = {
             "use_downstream_protocol_config": {
@@ -145,29 +195,73 @@ def _http(protocol: Protocol) -> dict[str, Any]:
                 "http2_protocol_options": {},
             }
         }
-    else:
+    if tls is not None and tls.mode in FOREIGN and (protocol.is_http or protocol is Protocol.AUTO):
+        options = options or {"explicit_http_config": {"http_protocol_options": {}}}
+        options["upstream_http_protocol_options"] = host_decides(tls, expected)
+    if not options:
         return {}
     key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     packed = pack(UpstreamHttpProtocolOptions(**options))
     return {"typed_extension_protocol_options": {key: packed}}
 
 
+FOREIGN: Final = frozenset({TlsMode.SIMPLE, TlsMode.MUTUAL})
+"""TLS that is not the mesh's."""
+
+
+def _transport(shape: OutboundShape, settings: MeshSettings) -> dict[str, Any]:
+    """Return how bytes are protected: a row of istio-semantics section 3.4."""
+    tls = shape.tls
+    if tls is None:
+        if not shape.automatic:
+            return {}
+        mesh_tls = _mesh_tls(shape, settings)
+        if shape.resolution is Resolution.NONE:
+            # No endpoint of it is known beforehand, so none can be flagged.
+            return {"transport_socket": mesh_tls}
+        return {"transport_socket_matches": _per_endpoint(mesh_tls)}
+    if tls.mode is TlsMode.DISABLE:
+        return {}
+    if tls.mode is TlsMode.ISTIO_MUTUAL:
+        return {"transport_socket": _mesh_tls(shape, settings)}
+    socket = foreign_tls(tls, http2=_speaks_http2(shape), expected=shape.identities)
+    return {"transport_socket": socket}
+
+
 def _mesh_tls(shape: OutboundShape, settings: MeshSettings) -> dict[str, Any]:
+    sni, identities = "", shape.identities
+    if shape.tls is not None:
+        sni = shape.tls.sni
+        if shape.tls.subject_alt_names is not None:
+            identities = shape.tls.subject_alt_names
     return upstream_tls(
-        alpn=_alpn(shape.protocol),
-        sni=names.server_name(shape.port, shape.hostname),
-        identities=shape.identities,
+        alpn=_alpn(shape),
+        sni=sni or names.server_name(shape.port, shape.hostname, shape.subset),
+        identities=identities,
         settings=settings,
     )
 
 
-def _alpn(protocol: Protocol) -> tuple[str, ...]:
+def _alpn(shape: OutboundShape) -> tuple[str, ...]:
     """Return what a client offers; listeners override it where a port carries several protocols."""
-    if protocol.is_http2:
+    if _speaks_http2(shape):
         return names.CLIENT_ALPN_HTTP2
-    if protocol.is_http or protocol is Protocol.AUTO:
+    if shape.protocol.is_http or shape.protocol is Protocol.AUTO:
         return names.CLIENT_ALPN_HTTP1
     return names.CLIENT_ALPN_TCP
+
+
+def _speaks_http2(shape: OutboundShape) -> bool:
+    return shape.protocol.is_http2 or shape.http2
+
+
+def _described_by(rule: Key, subset: str) -> dict[str, Any]:
+    """Return the metadata by which Istio's tools name the rule behind a cluster."""
+    path = f"/apis/networking.istio.io/v1/namespaces/{rule.namespace}/destination-rule/{rule.name}"
+    fields = {"config": {"string_value": path}}
+    if subset:
+        fields["subset"] = {"string_value": subset}
+    return {"filter_metadata": {"istio": {"fields": fields}}}
 
 
 def _per_endpoint(mesh_tls: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from mutua.model.workload import InboundPort, Workload
 from mutua.xds.compile import clusters
 from mutua.xds.compile.inbound import InboundShape, virtual_inbound
 from mutua.xds.compile.modes import ModeIndex
+from mutua.xds.compile.rules import RuleIndex
 from mutua.xds.compile.shared import SharedCompiler
 from mutua.xds.resource import (
     CLUSTER,
@@ -67,7 +68,8 @@ class _State:
         self._shapes = _Shapes(snapshot.settings)
         self._compiler = SharedCompiler(snapshot.settings)
         self._modes = _modes(snapshot)
-        self._shared = self._compiler.compile(snapshot, self._modes)
+        self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
+        self._shared = self._compiler.compile(snapshot, self._modes, self._rules)
         self._proxies: dict[str, ProxyResources] = {}
         self._before: dict[str, ProxyResources] = {}
 
@@ -81,9 +83,12 @@ class _State:
         same_policies = snapshot.peer_authentications is old.peer_authentications
         if not same_policies:
             self._modes = _modes(snapshot)
+        same_rules = snapshot.destination_rules is old.destination_rules
+        if not same_rules:
+            self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
         same_services = snapshot.services is old.services and snapshot.endpoints is old.endpoints
-        if not (same_policies and same_services):
-            self._shared = self._compiler.compile(snapshot, self._modes)
+        if not (same_policies and same_rules and same_services):
+            self._shared = self._compiler.compile(snapshot, self._modes, self._rules)
 
     def proxy(self, workload: Workload) -> ProxyResources:
         """Return what the proxy of one pod is given."""
@@ -96,11 +101,12 @@ class _State:
     def _make(self, workload: Workload) -> ProxyResources:
         ports = self.snapshot.inbound_ports.get(workload.uid, ())
         shape = InboundShape(ports, self._modes.workload(workload))
-        shared = self._shared
+        shared, scoped = self._shared, self._compiler.scope(workload)
+        inbound = self._shapes.clusters(ports), self._shapes.listener(shape)
         return {
-            CLUSTER: ResourceSet(shared.clusters, self._shapes.clusters(ports)),
-            ENDPOINT: ResourceSet(shared.endpoints),
-            LISTENER: ResourceSet(shared.listeners, self._shapes.listener(shape)),
+            CLUSTER: ResourceSet(shared.clusters, inbound[0], scoped.clusters),
+            ENDPOINT: ResourceSet(shared.endpoints, scoped.endpoints),
+            LISTENER: ResourceSet(shared.listeners, inbound[1], scoped.listeners),
             ROUTE: ResourceSet(self._compiler.routes(workload.namespace)),
         }
 

@@ -3,8 +3,10 @@
 Specification: istio-semantics section 3.4, "EDS endpoint gets …".
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from mutua.api.destination import TlsMode
 from mutua.api.security import MutualTlsMode
 from mutua.model.workload import Endpoint
 from mutua.xds.compile.modes import ModeIndex
@@ -27,21 +29,49 @@ class Target(NamedTuple):
     mutual_tls: bool
 
 
-def targets(endpoints: tuple[Endpoint, ...], modes: ModeIndex) -> tuple[Target, ...]:
-    """Return what traffic may go to, and how: ready endpoints only."""
+def targets(
+    endpoints: tuple[Endpoint, ...],
+    modes: ModeIndex,
+    *,
+    flag: TlsMode | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[Target, ...]:
+    """Return what traffic may go to, and how: ready endpoints only.
+
+    Args:
+        endpoints: Those of a Service port.
+        modes: What servers accept.
+        flag: The TLS mode of a DestinationRule, which flags all endpoints alike.
+        labels: Those of a subset; None for all endpoints.
+    """
     return tuple(
-        Target(endpoint.address, endpoint.port, _accepts_mutual_tls(endpoint, modes))
+        Target(
+            endpoint.address,
+            endpoint.port,
+            _accepts_mutual_tls(endpoint, modes) if flag is None else flag is TlsMode.ISTIO_MUTUAL,
+        )
         for endpoint in endpoints
-        if endpoint.ready
+        if endpoint.ready and (not labels or _is_labelled(endpoint, labels))
     )
 
 
 def assignment(cluster: str, found: tuple[Target, ...]) -> Resource:
-    """Return the endpoints of a cluster."""
+    """Return the endpoints of a cluster, for endpoint discovery."""
+    assigned = load_assignment(cluster, found)
+    return resource(cluster, assigned.SerializeToString(deterministic=True))
+
+
+def load_assignment(cluster: str, found: tuple[Target, ...]) -> Any:
+    """Return the endpoints of a cluster as Envoy's message."""
     assigned = ClusterLoadAssignment(cluster_name=cluster)
     if found:
         assigned.endpoints.add(lb_endpoints=[_entry(target) for target in found])
-    return resource(cluster, assigned.SerializeToString(deterministic=True))
+    return assigned
+
+
+def _is_labelled(endpoint: Endpoint, labels: Mapping[str, str]) -> bool:
+    pod = endpoint.workload
+    return pod is not None and labels.items() <= pod.labels.items()
 
 
 def _accepts_mutual_tls(endpoint: Endpoint, modes: ModeIndex) -> bool:

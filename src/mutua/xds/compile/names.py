@@ -54,9 +54,9 @@ SERVER_ALPN: Final = ("h2", "http/1.1")
 """What servers negotiate; never an `istio` token, or Envoy would take the codec for HTTP/1."""
 
 
-def outbound_cluster(port: int, hostname: str) -> str:
+def outbound_cluster(port: int, hostname: str, subset: str = "") -> str:
     """Return the name of the cluster for a Service port."""
-    return f"outbound|{port}||{hostname}"
+    return f"outbound|{port}|{subset}|{hostname}"
 
 
 def inbound_cluster(port: int) -> str:
@@ -64,6 +64,6 @@ def inbound_cluster(port: int) -> str:
     return f"inbound|{port}||"
 
 
-def server_name(port: int, hostname: str) -> str:
+def server_name(port: int, hostname: str, subset: str = "") -> str:
     """Return the SNI with which a mesh client dials a Service port."""
-    return f"outbound_.{port}_._.{hostname}"
+    return f"outbound_.{port}_.{subset}_.{hostname}"

@@ -2,11 +2,12 @@
 
     virtualOutbound   takes every captured connection, hands it to the listener whose address is
                       its original destination, else passes it through (or refuses it)
-    0.0.0.0_P         HTTP Services on port P: the Host header decides, route "P"
+    0.0.0.0_P         whatever is not found by its address alone: HTTP Services on port P (the Host
+                      header decides, route "P"), TLS by server name, networks, at last anything
     VIP_P             a TCP Service, or one whose protocol is detected
     IP_P              the same for every endpoint of a headless Service
 
-None of them depends on the proxy, so all proxies share them.
+Hardly any depends on the proxy, so proxies share them.
 
 Deviates from Istio: the HTTP ports' listeners have no TLS inspector.  The HTTP inspector already
 sends everything that is not HTTP to the TCP chain, with one inspection less per connection.
@@ -15,6 +16,7 @@ a pod's connections to itself are never captured, so it is never used.
 Specification: istio-semantics section 3.1.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mutua.model.settings import MeshSettings
@@ -48,14 +50,55 @@ def virtual_outbound(settings: MeshSettings) -> Resource:
     return _resource(listener)
 
 
-def http_port(port: int, settings: MeshSettings) -> Resource:
-    """Return the listener for all HTTP Services on a port."""
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a TCP connection goes.
+
+    Attributes:
+        cluster: Its cluster.
+        detected: Whether the cluster serves HTTP too, so that the connection must offer the ALPN
+            tokens of TCP instead of the cluster's.
+    """
+
+    cluster: str
+    detected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPort:
+    """Everything that the listener 0.0.0.0_P depends on.
+
+    Attributes:
+        http: Whether HTTP is served, by route "P".
+        by_name: TLS server names and where they go.
+        by_network: Networks and where connections to them go.
+        otherwise: Where everything else goes, None for where it was going anyway.
+    """
+
+    http: bool = False
+    by_name: tuple[tuple[str, str], ...] = ()
+    by_network: tuple[tuple[str, Destination], ...] = ()
+    otherwise: Destination | None = None
+
+
+def shared_port(port: int, shape: SharedPort, settings: MeshSettings) -> Resource:
+    """Return the listener for everything on a port that has no address of its own."""
+    inspectors, chains = [], []
+    if shape.by_name:
+        inspectors.append(filters.tls_inspector())
+        chains += [_named_chain(name, cluster) for name, cluster in shape.by_name]
+    if shape.http:
+        inspectors.append(filters.http_inspector())
+        chains.append(_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port))]))
+    chains += [_network_chain(network, to) for network, to in shape.by_network]
+    otherwise = shape.otherwise
+    last = _elsewhere(settings) if otherwise is None else {"filters": _copy(otherwise)}
     return _listener(
         ANY_ADDRESS,
         port,
-        listener_filters=[filters.http_inspector()],
-        filter_chains=[_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port))])],
-        default_filter_chain=_elsewhere(settings),
+        **({"listener_filters": inspectors} if inspectors else {}),
+        filter_chains=chains,
+        default_filter_chain=last,
     )
 
 
@@ -65,15 +108,21 @@ def tcp_port(address: str, port: int, hostname: str) -> Resource:
     return _listener(address, port, filter_chains=[{"filters": [proxy]}])
 
 
-def detected_port(address: str, port: int, hostname: str) -> Resource:
+def detected_port(address: str, port: int, hostname: str, *, ours: bool) -> Resource:
     """Return the listener for a port whose protocol the first bytes decide.
 
     One cluster serves all three protocols; it offers the ALPN tokens of HTTP/1.1, and the other
     two chains say what to offer instead.
+
+    Args:
+        address: The Service's address, or that of an endpoint.
+        port: The Service's port.
+        hostname: The Service's name.
+        ours: Whether its TLS, if any, is the mesh's; other servers understand no such token.
     """
     route = f"{hostname}:{port}"
-    http2 = _http(address, port, route, http_filters=[_offer_http2()])
-    proxy = filters.tcp_proxy(names.outbound_cluster(port, hostname))
+    http2 = _http(address, port, route, http_filters=[_offer_http2()] if ours else [])
+    to = Destination(names.outbound_cluster(port, hostname), detected=ours)
     return _listener(
         address,
         port,
@@ -82,7 +131,7 @@ def detected_port(address: str, port: int, hostname: str) -> Resource:
             _chain(("http/1.1",), [_http(address, port, route)]),
             _chain(("h2c",), [http2]),
         ],
-        default_filter_chain={"filters": [_offer_tcp(), proxy]},
+        default_filter_chain={"filters": _copy(to)},
     )
 
 
@@ -114,6 +163,23 @@ def _chain(protocols: tuple[str, ...], chain_filters: list[dict[str, Any]]) -> d
         "filter_chain_match": {"application_protocols": protocols},
         "filters": chain_filters,
     }
+
+
+def _named_chain(name: str, cluster: str) -> dict[str, Any]:
+    return {
+        "filter_chain_match": {"transport_protocol": "tls", "server_names": [name]},
+        "filters": [filters.tcp_proxy(cluster)],
+    }
+
+
+def _network_chain(network: str, to: Destination) -> dict[str, Any]:
+    address, _, length = network.partition("/")
+    prefix = {"address_prefix": address, "prefix_len": {"value": int(length)}}
+    return {"filter_chain_match": {"prefix_ranges": [prefix]}, "filters": _copy(to)}
+
+
+def _copy(to: Destination) -> list[dict[str, Any]]:
+    return [*([_offer_tcp()] if to.detected else []), filters.tcp_proxy(to.cluster)]
 
 
 def _elsewhere(settings: MeshSettings) -> dict[str, Any]:

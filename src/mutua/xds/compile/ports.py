@@ -1,5 +1,7 @@
 """Every Service port of the mesh with what clients need to know about it, derived once.
 
+What is here is the same for all clients; what a client's DestinationRules make of it is a `shape`.
+
 A namespace that is switched off changes its clusters, not only its endpoints, as in Istio: Envoy
 then replaces a cluster with all its connections.  With the endpoints' flags alone, pooled plaintext
 connections would stay in use after the way back to STRICT until the server had drained them.
@@ -7,14 +9,21 @@ connections would stay in use after the way back to STRICT until the server had 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from mutua.api.security import MutualTlsMode
+from mutua.api.service_entry import Resolution
 from mutua.model.service import Protocol, Service
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint
 from mutua.xds.compile.clusters import OutboundShape
+from mutua.xds.compile.endpoints import Target, targets
 from mutua.xds.compile.modes import ModeIndex
+from mutua.xds.compile.rules import NO_RULE, Rule
+
+RESOLVED: Final = frozenset({Resolution.DNS, Resolution.DNS_ROUND_ROBIN})
+"""Resolutions whose endpoints are part of the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +35,16 @@ class PortView:
         number: The port clients dial.
         protocol: What it speaks.
         endpoints: Who serves it, ready or not.
-        shape: What its cluster depends on.
+        expected: Whom servers may prove to be, sorted.
+        hinted: Whether the Service's namespace lets clients use automatic mTLS.
     """
 
     service: Service
     number: int
     protocol: Protocol
     endpoints: tuple[Endpoint, ...]
-    shape: OutboundShape
+    expected: tuple[str, ...]
+    hinted: bool
 
 
 def port_views(snapshot: MeshSnapshot, modes: ModeIndex) -> Iterator[PortView]:
@@ -41,29 +52,73 @@ def port_views(snapshot: MeshSnapshot, modes: ModeIndex) -> Iterator[PortView]:
     for service in snapshot.services:
         by_port = snapshot.endpoints.get(service.id, {})
         expected = _identities(service, by_port.values(), snapshot.settings)
-        wanted = _wants_mutual_tls(service, modes, snapshot.settings)
+        hinted = _hinted(service, modes, snapshot.settings)
         for port in service.ports:
-            found = by_port.get(port.number, ())
-            shape = OutboundShape(
-                hostname=service.hostname,
-                port=port.number,
-                protocol=port.protocol,
-                headless=service.headless,
-                mutual_tls=wanted and (not service.headless or _all_accept(found)),
-                identities=expected,
-            )
             yield PortView(
                 service=service,
                 number=port.number,
                 protocol=port.protocol,
-                endpoints=found,
-                shape=shape,
+                endpoints=by_port.get(port.number, ()),
+                expected=expected,
+                hinted=hinted,
             )
 
 
-def _wants_mutual_tls(service: Service, modes: ModeIndex, settings: MeshSettings) -> bool:
+def subsets_of(rule: Rule | None) -> tuple[str, ...]:
+    """Return the subsets of a Service for which clients have clusters; "" is all of it."""
+    return ("", *rule.subsets) if rule is not None else ("",)
+
+
+def shape_of(
+    view: PortView, rule: Rule | None, subset: str, *, modes: ModeIndex, settings: MeshSettings
+) -> OutboundShape:
+    """Return what the cluster for a port depends on.
+
+    Args:
+        view: The port.
+        rule: The DestinationRule that its clients follow, None without one.
+        subset: One of the rule's subsets, or "".
+        modes: What servers accept.
+        settings: Mesh-wide settings.
+    """
+    says = NO_RULE if rule is None else rule.effective(view.number, subset)
+    resolution = Resolution.NONE if says.passthrough else view.service.resolution
+    chosen = resolution is Resolution.NONE
+    return OutboundShape(
+        hostname=view.service.hostname,
+        port=view.number,
+        subset=subset,
+        protocol=view.protocol,
+        http2=_upgrades(view.protocol, says.h2_upgrade, settings),
+        resolution=resolution,
+        tls=says.tls,
+        automatic=view.hinted and (not chosen or _all_accept(view.endpoints)),
+        identities=view.expected,
+        servers=servers_of(view, rule, subset, modes) if resolution in RESOLVED else (),
+        origins=() if rule is None else rule.origins,
+    )
+
+
+def servers_of(
+    view: PortView, rule: Rule | None, subset: str, modes: ModeIndex
+) -> tuple[Target, ...]:
+    """Return where a port, or a subset of it, is served, and how each place is dialled."""
+    if rule is None:
+        return targets(view.endpoints, modes)
+    flag = rule.effective(view.number, subset).flag
+    labels = rule.subsets[subset].labels if subset else None
+    return targets(view.endpoints, modes, flag=flag, labels=labels)
+
+
+def _upgrades(protocol: Protocol, policy: str, settings: MeshSettings) -> bool:
+    if protocol is not Protocol.HTTP:
+        return False
+    return policy == "UPGRADE" or (settings.h2_upgrade and policy != "DO_NOT_UPGRADE")
+
+
+def _hinted(service: Service, modes: ModeIndex, settings: MeshSettings) -> bool:
     """Apply the Service's hint (istio-semantics 3.3): mesh and namespace policies, no others."""
-    if not settings.enable_auto_mtls:
+    if service.is_external or not settings.enable_auto_mtls:
         return False
     return modes.namespace(service.id.namespace) is not MutualTlsMode.DISABLE
 
@@ -88,7 +143,7 @@ def _identities(
         f"/ns/{endpoint.workload.namespace}/sa/{endpoint.workload.service_account}"
         for group in endpoints
         for endpoint in group
-        if endpoint.workload is not None
+        if endpoint.workload is not None and endpoint.workload.service_account
     }
     domains = {settings.trust_domain, *settings.trust_domain_aliases}
     expected = {f"spiffe://{domain}{path}" for domain in domains for path in paths}

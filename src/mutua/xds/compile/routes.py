@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
+from mutua.xds.compile.exports import is_exported
 from mutua.xds.compile.filters import NEVER
 from mutua.xds.proto import PreviousHostsPredicate, RouteConfiguration, VirtualHost, pack
 from mutua.xds.proto.splice import field_bytes
@@ -44,33 +45,33 @@ class HostShape:
     Attributes:
         hostname: The Service's full name.
         namespace: The Service's namespace.
-        name: The Service's name.
-        address: Its cluster IP, "" when headless.
         port: The port in question.
-        headless: Whether its pods' own names are requested too.
+        domains: What clients everywhere call it.
+        local: What clients of its own namespace call it besides.
+        addresses: Where clients may say they are going instead.
+        exported: Namespaces whose clients see it, "." and "*" as written.
     """
 
     hostname: str
     namespace: str
-    name: str
-    address: str
     port: int
-    headless: bool
+    domains: tuple[str, ...]
+    local: tuple[str, ...]
+    addresses: tuple[str, ...]
+    exported: tuple[str, ...]
+
+    def seen_from(self, namespace: str) -> bool:
+        """Tell whether clients of a namespace see it."""
+        return is_exported(self.exported, self.namespace, namespace)
 
 
-def virtual_host(shape: HostShape, *, local: bool) -> bytes:
+def virtual_host(shape: HostShape, domains: tuple[str, ...]) -> bytes:
     """Return a serialized virtual host.
 
     Args:
         shape: The Service's port.
-        local: Whether it is for clients in the Service's own namespace.
+        domains: Those under which it is found; a domain may stand in a route only once.
     """
-    qualified = f"{shape.name}.{shape.namespace}"
-    domains = [shape.hostname, f"{qualified}.svc", qualified, *([shape.name] if local else [])]
-    if shape.headless:
-        domains += [f"*.{domain}" for domain in domains]
-    if shape.address:
-        domains.append(shape.address)
     return _virtual_host(f"{shape.hostname}:{shape.port}", domains, shape)
 
 
@@ -82,10 +83,10 @@ def port_route(port: int, virtual_hosts: Iterable[bytes], settings: MeshSettings
 def service_route(shape: HostShape) -> Resource:
     """Return the route of a listener that belongs to one Service: any Host header means it."""
     name = f"{shape.hostname}:{shape.port}"
-    return _splice(name, [_virtual_host(name, ["*"], shape)])
+    return _splice(name, [_virtual_host(name, ("*",), shape)])
 
 
-def _virtual_host(name: str, domains: list[str], shape: HostShape) -> bytes:
+def _virtual_host(name: str, domains: tuple[str, ...], shape: HostShape) -> bytes:
     route = {
         "cluster": names.outbound_cluster(shape.port, shape.hostname),
         "timeout": NEVER,
@@ -97,11 +98,11 @@ def _virtual_host(name: str, domains: list[str], shape: HostShape) -> bytes:
 def _unknown_hosts(settings: MeshSettings) -> bytes:
     if settings.allow_any_outbound:
         route = {"cluster": names.PASSTHROUGH_CLUSTER, "timeout": NEVER}
-        return _host_bytes("allow_any", ["*"], {"route": route})
-    return _host_bytes("block_all", ["*"], {"direct_response": {"status": 502}})
+        return _host_bytes("allow_any", ("*",), {"route": route})
+    return _host_bytes("block_all", ("*",), {"direct_response": {"status": 502}})
 
 
-def _host_bytes(name: str, domains: list[str], action: dict[str, Any]) -> bytes:
+def _host_bytes(name: str, domains: tuple[str, ...], action: dict[str, Any]) -> bytes:
     route = {"name": "default", "match": {"prefix": "/"}, **action}
     host = VirtualHost(
         name=name, domains=domains, routes=[route], include_request_attempt_count=True

@@ -11,7 +11,7 @@ namespace, apart from rules that select clients by label.
 Of a namespace's rules the most specific host counts; the first of the three places with a rule
 wins, and places are never merged.  Inside a place, rules for one host with the same exportTo (or a
 wider one) and the same selector are one: the oldest gives the policy, subsets add up.
-This is the compiler's own reading of istio-semantics sections 6.3 to 6.5, made without mutua.policy.
+This is the compiler's own reading of istio-semantics 6.3 to 6.5, made without mutua.policy.
 """
 
 from collections import defaultdict
@@ -58,6 +58,10 @@ class Effective:
     flag: TlsMode | None = None
     passthrough: bool = False
     h2_upgrade: str = ""
+
+
+NO_RULE: Final = Effective()
+"""What holds without a rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

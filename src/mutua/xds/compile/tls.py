@@ -93,20 +93,26 @@ def plaintext() -> dict[str, Any]:
     return {"name": RAW, "typed_config": pack(RawBuffer())}
 
 
+def exactly(name: str) -> list[dict[str, Any]]:
+    """Return matchers for a name that a peer must prove; of any type unless it is a SPIFFE ID.
+
+    Users write names without saying which kind of SAN they mean (section 3.6).
+    """
+    kinds = ("URI",) if name.startswith("spiffe://") else ("URI", "DNS", "IP_ADDRESS", "EMAIL")
+    return [{"san_type": kind, "matcher": {"exact": name}} for kind in kinds]
+
+
 def _common(
     alpn: Sequence[str], *, exact: Sequence[str] = (), prefixes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    matchers = [{"exact": name} for name in exact] + [{"prefix": name} for name in prefixes]
+    matchers = [matcher for name in exact for matcher in exactly(name)]
+    matchers += [{"san_type": "URI", "matcher": {"prefix": prefix}} for prefix in prefixes]
     return {
         "tls_params": TLS_PARAMETERS,
         "alpn_protocols": alpn,
         "tls_certificate_sds_secret_configs": [{"name": CERTIFICATE_SECRET, "sds_config": SDS}],
         "combined_validation_context": {
-            "default_validation_context": {
-                "match_typed_subject_alt_names": [
-                    {"san_type": "URI", "matcher": matcher} for matcher in matchers
-                ]
-            },
+            "default_validation_context": {"match_typed_subject_alt_names": matchers},
             "validation_context_sds_secret_config": {"name": TRUST_SECRET, "sds_config": SDS},
         },
     }

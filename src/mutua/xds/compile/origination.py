@@ -1,0 +1,70 @@
+"""A client's TLS towards servers that are not the mesh's: modes SIMPLE and MUTUAL of a rule.
+
+    SIMPLE    verify the server, prove nothing
+    MUTUAL    prove who we are with the rule's own certificate, from files of the proxy
+
+Files are named in the configuration itself: a missing one makes Envoy refuse the cluster, so that
+the rule is held back and its status says which file.
+Specification: istio-semantics sections 3.4 and 3.6.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mutua.api.destination import ClientTls, TlsMode
+from mutua.xds.compile.tls import TLS, exactly
+from mutua.xds.proto import UpstreamTlsContext, pack
+
+SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""What a rule without `caCertificates` trusts: Istio's "system", where Debian has it."""
+
+HTTP2_ALPN: Final = ("h2",)
+
+
+def foreign_tls(tls: ClientTls, *, http2: bool, expected: Iterable[str]) -> dict[str, Any]:
+    """Return the transport socket for a rule's SIMPLE or MUTUAL.
+
+    Args:
+        tls: The rule's block.
+        http2: Whether the cluster speaks HTTP/2.
+        expected: Names that a ServiceEntry gives the server; the rule's own beat them.
+    """
+    common: dict[str, Any] = {
+        "tls_params": {
+            "tls_minimum_protocol_version": "TLSv1_2",
+            "tls_maximum_protocol_version": "TLSv1_3",
+        },
+        "validation_context": _validation(tls, expected),
+    }
+    if http2:
+        common["alpn_protocols"] = HTTP2_ALPN
+    if tls.mode is TlsMode.MUTUAL:
+        common["tls_certificates"] = [
+            {
+                "certificate_chain": {"filename": tls.client_certificate},
+                "private_key": {"filename": tls.private_key},
+            }
+        ]
+    context = UpstreamTlsContext(common_tls_context=common, sni=tls.sni)
+    return {"name": TLS, "typed_config": pack(context)}
+
+
+def host_decides(tls: ClientTls, expected: Iterable[str]) -> dict[str, bool]:
+    """Return what a request's Host header decides: the name to ask for, and the one to verify."""
+    named = bool(names(tls, expected)) or tls.insecure_skip_verify
+    return {"auto_sni": not tls.sni, "auto_san_validation": not tls.sni and not named}
+
+
+def names(tls: ClientTls, expected: Iterable[str]) -> tuple[str, ...]:
+    """Return whom the server must prove to be."""
+    return tuple(expected) if tls.subject_alt_names is None else tls.subject_alt_names
+
+
+def _validation(tls: ClientTls, expected: Iterable[str]) -> dict[str, Any]:
+    if tls.insecure_skip_verify:
+        return {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
+    context: dict[str, Any] = {"trusted_ca": {"filename": tls.ca_certificates or SYSTEM_ROOTS}}
+    if tls.ca_crl:
+        context["crl"] = {"filename": tls.ca_crl}
+    matchers = [matcher for name in names(tls, expected) for matcher in exactly(name)]
+    return context | {"match_typed_subject_alt_names": matchers}
