@@ -96,3 +96,39 @@ def peer_authentication(
         "metadata": {"namespace": namespace, "name": name, "creationTimestamp": created},
         "spec": {**mtls, **spec},
     }
+
+
+def destination_rule(
+    namespace: str,
+    host: str,
+    policy: Mapping[str, Any] | None = None,
+    *,
+    name: str = "rule",
+    created: str = CREATED,
+    **spec: Any,
+) -> Object:
+    """Return a DestinationRule; `policy` is its trafficPolicy."""
+    traffic = {} if policy is None else {"trafficPolicy": dict(policy)}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"namespace": namespace, "name": name, "creationTimestamp": created},
+        "spec": {"host": host, **traffic, **spec},
+    }
+
+
+def service_entry(
+    namespace: str,
+    host: str,
+    *ports: Mapping[str, Any],
+    name: str = "entry",
+    created: str = CREATED,
+    **spec: Any,
+) -> Object:
+    """Return a ServiceEntry for one host."""
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"namespace": namespace, "name": name, "creationTimestamp": created},
+        "spec": {"hosts": [host], "ports": list(ports), **spec},
+    }

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from mutua.api.destination import ClientTls
 from mutua.api.security import MutualTlsMode
 from mutua.api.service_entry import Resolution
 from mutua.model.service import Protocol, Service
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint
-from mutua.xds.compile.clusters import OutboundShape
+from mutua.xds.compile.clusters import FOREIGN, OutboundShape
 from mutua.xds.compile.endpoints import Target, targets
 from mutua.xds.compile.modes import ModeIndex
 from mutua.xds.compile.rules import NO_RULE, Rule
@@ -93,7 +94,7 @@ def shape_of(
         resolution=resolution,
         tls=says.tls,
         automatic=view.hinted and (not chosen or _all_accept(view.endpoints)),
-        identities=view.expected,
+        identities=_expected(view, says.tls),
         servers=servers_of(view, rule, subset, modes) if resolution in RESOLVED else (),
         origins=() if rule is None else rule.origins,
     )
@@ -108,6 +109,13 @@ def servers_of(
     flag = rule.effective(view.number, subset).flag
     labels = rule.subsets[subset].labels if subset else None
     return targets(view.endpoints, modes, flag=flag, labels=labels)
+
+
+def _expected(view: PortView, tls: ClientTls | None) -> tuple[str, ...]:
+    """Return whom servers may prove to be; those that are not the mesh's have no accounts."""
+    if tls is None or tls.mode not in FOREIGN:
+        return view.expected
+    return view.service.identities if view.service.is_entry else ()
 
 
 def _upgrades(protocol: Protocol, policy: str, settings: MeshSettings) -> bool:
