@@ -9,8 +9,6 @@ from mutua.api.security import match_labels, selector_errors
 from mutua.api.validation.names import MAX_SUBDOMAIN, label_errors
 from mutua.api.verdict import FieldError, Verdict, duplicate, forbidden, invalid, required
 
-NOT_ENFORCED: Final = "DestinationRule is stored and validated, but not enforced yet"
-
 MAX_PORT: Final = 65535
 _CONFIG_MAP: Final = "configmap://"
 _FILES: Final = ("clientCertificate", "privateKey", "caCertificates", "caCrl")
@@ -32,7 +30,39 @@ def check_destination_rule(obj: Object) -> Verdict:
         *_export_errors(spec, namespace),
         *_selector_errors(spec),
     ]
-    return Verdict(errors=errors, warnings=[] if errors else [NOT_ENFORCED])
+    return Verdict(errors=errors, warnings=[] if errors else list(_warnings(spec)))
+
+
+def _warnings(spec: Object) -> Iterator[str]:
+    """Yield what the rule says without effect: mutua acts on what concerns TLS."""
+    policies = [("spec.trafficPolicy", spec.get("trafficPolicy") or {})]
+    for index, subset in enumerate(spec.get("subsets") or ()):
+        path = f"spec.subsets[{index}].trafficPolicy"
+        policies.append((path, subset.get("trafficPolicy") or {}))
+    for path, policy in policies:
+        yield from _without_effect(path, policy)
+        for index, entry in enumerate(policy.get("portLevelSettings") or ()):
+            yield from _without_effect(f"{path}.portLevelSettings[{index}]", entry)
+
+
+def _without_effect(path: str, policy: Object) -> Iterator[str]:
+    found = [name for name in _IGNORED if policy.get(name) is not None]
+    if (policy.get("loadBalancer") or {}).get("simple") != "PASSTHROUGH":
+        found += ["loadBalancer"] if policy.get("loadBalancer") else []
+    pool = policy.get("connectionPool") or {}
+    found += ["connectionPool.tcp"] if pool.get("tcp") else []
+    found += [f"connectionPool.http.{one}" for one in pool.get("http") or {} if one != _UPGRADE]
+    for name in found:
+        yield f"{path}.{name}: stored, but has no effect here"
+    if (policy.get("tls") or {}).get("credentialName"):
+        yield (
+            f"{path}.tls.credentialName: sidecars read no Secrets here; name files with "
+            "clientCertificate, privateKey and caCertificates"
+        )
+
+
+_IGNORED: Final = ("outlierDetection", "tunnel", "proxyProtocol", "retryBudget")
+_UPGRADE: Final = "h2UpgradePolicy"
 
 
 def _host_errors(host: str) -> Iterator[FieldError]:

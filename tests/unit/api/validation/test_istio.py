@@ -196,4 +196,30 @@ def test_destination_rules_that_are_stored(spec: dict[str, Any]) -> None:
     verdict = judge(DESTINATION_RULES, spec)
 
     assert verdict.errors == []
-    assert ["not enforced yet" in warning for warning in verdict.warnings] == [True]
+    assert any("credentialName" in one for one in verdict.warnings) is (
+        "credentialName" in str(spec)
+    )
+
+
+def test_what_a_rule_says_without_effect_is_named() -> None:
+    policy = {
+        "tls": {"mode": "DISABLE"},
+        "loadBalancer": {"simple": "RANDOM"},
+        "outlierDetection": {"interval": "1s"},
+        "connectionPool": {
+            "tcp": {"maxConnections": 1},
+            "http": {"maxRetries": 1, "h2UpgradePolicy": "UPGRADE"},
+        },
+        "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "PASSTHROUGH"}}],
+    }
+    subset = {"name": "a", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+
+    verdict = judge(DESTINATION_RULES, {"host": "a", "trafficPolicy": policy, "subsets": [subset]})
+
+    assert [warning.partition(":")[0] for warning in verdict.warnings] == [
+        "spec.trafficPolicy.outlierDetection",
+        "spec.trafficPolicy.loadBalancer",
+        "spec.trafficPolicy.connectionPool.tcp",
+        "spec.trafficPolicy.connectionPool.http.maxRetries",
+        "spec.subsets[0].trafficPolicy.loadBalancer",
+    ]
