@@ -1,0 +1,120 @@
+"""Proxies without an Envoy: ADS clients that subscribe, confirm and count what they are sent.
+
+    python -m mutua.cli.bench.fleet DIRECTORY PROXIES SERVICES
+
+Each subscribes to what an Envoy of that mesh would: all clusters and listeners, the endpoints of
+every Service, the route of their port.  It answers every line on standard input with the bytes and
+responses that came since the last.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from mutua.cli.bench.hub import PORT, namespace_of, socket_of
+from mutua.xds.proto.splice import field_bytes
+from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+TYPE_URL, NONCE = 4, 5
+"""Fields of a DeltaDiscoveryResponse."""
+
+OPTIONS: Final = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
+
+
+@dataclass(slots=True)
+class Count:
+    """What arrived."""
+
+    bytes: int = 0
+    responses: int = 0
+
+
+def subscriptions(services: int) -> list[bytes]:
+    """Return a proxy's first requests."""
+    names = [
+        f"outbound|{PORT}||s{number}.{namespace_of(number)}.svc.cluster.local"
+        for number in range(services)
+    ]
+    wanted = {CLUSTER: [], ENDPOINT: names, LISTENER: [], ROUTE: [str(PORT)]}
+    return [
+        field_bytes(2, kind.encode()) + b"".join(field_bytes(3, name.encode()) for name in found)
+        for kind, found in wanted.items()
+    ]
+
+
+def confirmation(response: bytes) -> bytes:
+    """Return the request that confirms a response, reading no more of it than that takes."""
+    found, position = {}, 0
+    while position < len(response):
+        tag, position = _varint(response, position)
+        length, position = _varint(response, position)
+        if tag >> 3 in {TYPE_URL, NONCE}:
+            found[tag >> 3] = response[position : position + length]
+        position += length
+    return field_bytes(2, found[TYPE_URL]) + field_bytes(6, found[NONCE])
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+async def follow(socket: Path, first: list[bytes], count: Count) -> None:
+    """Be one proxy, until the server ends."""
+    confirmations: asyncio.Queue[bytes] = asyncio.Queue()
+    for request in first:
+        confirmations.put_nowait(request)
+
+    async def requests() -> AsyncIterator[bytes]:
+        while True:
+            yield await confirmations.get()
+
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=OPTIONS) as channel:
+        async for response in channel.stream_stream(METHOD)(requests()):
+            count.bytes += len(response)
+            count.responses += 1
+            confirmations.put_nowait(confirmation(response))
+
+
+async def run(directory: Path, proxies: int, services: int) -> None:
+    """Be all proxies, until standard input ends."""
+    count, first = Count(), subscriptions(services)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(follow(socket_of(directory, number), first, count))
+            for number in range(proxies)
+        ]
+        loop = asyncio.get_running_loop()
+        while await loop.run_in_executor(None, sys.stdin.readline):
+            found = {"bytes": count.bytes, "responses": count.responses}
+            count.bytes = count.responses = 0
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
+        for task in tasks:
+            task.cancel()
+
+
+def main() -> None:
+    """Run, on another core than the control plane where there is one."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+
+
+if __name__ == "__main__":
+    main()
