@@ -48,7 +48,7 @@ class Push:
 
 def propagation(sizes: tuple[tuple[int, int], ...] = SIZES, flips: int = 10) -> list[Figure]:
     """Measure a change for everybody, and one for a namespace, in meshes of several sizes."""
-    figures = []
+    figures: list[Figure] = []
     for proxies, services in sizes:
         with _mesh(proxies, services) as mesh:
             everybody = mesh.flip("istio-system", flips)

@@ -14,9 +14,10 @@ from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import InboundPort, Workload
 from mutua.xds.compile import clusters
 from mutua.xds.compile.inbound import InboundShape, virtual_inbound
-from mutua.xds.compile.modes import ModeIndex
+from mutua.xds.compile.modes import Acceptance, ModeIndex
 from mutua.xds.compile.rules import RuleIndex
 from mutua.xds.compile.shared import SharedCompiler
+from mutua.xds.compile.stage import Stage, at_rest
 from mutua.xds.resource import (
     CLUSTER,
     ENDPOINT,
@@ -39,19 +40,23 @@ class Compiler:
     def __init__(self) -> None:
         self._state: _State | None = None
 
-    def compile(self, snapshot: MeshSnapshot, uid: str) -> ProxyResources:
+    def compile(
+        self, snapshot: MeshSnapshot, uid: str, stage: Stage | None = None
+    ) -> ProxyResources:
         """Return everything that the proxy of one pod is given.
 
         Args:
             snapshot: The mesh; usually the newest, but any will do.
             uid: The pod's uid; it must be in `snapshot.workloads`.
+            stage: The PeerAuthentications that servers and clients go by; those of the snapshot
+                when not given.
 
         Returns:
             Resources by type URL; the same object as last time when nothing changed.
         """
         if self._state is None or self._state.snapshot.settings != snapshot.settings:
-            self._state = _State(snapshot)
-        self._state.advance(snapshot)
+            self._state = _State(snapshot, stage)
+        self._state.advance(snapshot, stage)
         return self._state.proxy(snapshot.workloads[uid])
 
 
@@ -63,26 +68,31 @@ def compile_proxy(snapshot: MeshSnapshot, uid: str) -> ProxyResources:
 class _State:
     """Everything made for one snapshot, under settings that stay the same."""
 
-    def __init__(self, snapshot: MeshSnapshot) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
+        self.snapshot, self.stage = snapshot, stage
         self._shapes = _Shapes(snapshot.settings)
         self._compiler = SharedCompiler(snapshot.settings)
-        self._modes = _modes(snapshot)
+        self._policies = stage or at_rest(snapshot.peer_authentications)
+        self._inbound = _acceptance(self._policies, snapshot)
+        self._modes = _modes(self._policies, snapshot)
         self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
         self._shared = self._compiler.compile(snapshot, self._modes, self._rules)
         self._proxies: dict[str, ProxyResources] = {}
         self._before: dict[str, ProxyResources] = {}
 
-    def advance(self, snapshot: MeshSnapshot) -> None:
-        """Go on to another snapshot."""
+    def advance(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
+        """Go on to another snapshot or stage."""
         old = self.snapshot
-        if snapshot is old:
+        if snapshot is old and stage is self.stage:
             return
-        self.snapshot = snapshot
+        self.snapshot, self.stage = snapshot, stage
         self._before, self._proxies = self._proxies, {}
-        same_policies = snapshot.peer_authentications is old.peer_authentications
+        before, self._policies = self._policies, stage or at_rest(snapshot.peer_authentications)
+        if self._policies != before:
+            self._inbound = _acceptance(self._policies, snapshot)
+        same_policies = self._policies.dial is before.dial
         if not same_policies:
-            self._modes = _modes(snapshot)
+            self._modes = _modes(self._policies, snapshot)
         same_rules = snapshot.destination_rules is old.destination_rules
         if not same_rules:
             self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
@@ -100,7 +110,7 @@ class _State:
 
     def _make(self, workload: Workload) -> ProxyResources:
         ports = self.snapshot.inbound_ports.get(workload.uid, ())
-        shape = InboundShape(ports, self._modes.workload(workload))
+        shape = InboundShape(ports, self._inbound.workload(workload))
         shared, scoped = self._shared, self._compiler.scope(workload)
         inbound = self._shapes.clusters(ports), self._shapes.listener(shape)
         return {
@@ -111,8 +121,12 @@ class _State:
         }
 
 
-def _modes(snapshot: MeshSnapshot) -> ModeIndex:
-    return ModeIndex(snapshot.peer_authentications, snapshot.settings.root_namespace)
+def _acceptance(stage: Stage, snapshot: MeshSnapshot) -> Acceptance:
+    return Acceptance(stage, snapshot.settings.root_namespace)
+
+
+def _modes(stage: Stage, snapshot: MeshSnapshot) -> ModeIndex:
+    return ModeIndex(stage.dial, snapshot.settings.root_namespace)
 
 
 class _Shapes:

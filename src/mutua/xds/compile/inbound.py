@@ -30,6 +30,10 @@ from mutua.xds.compile.tls import downstream_tls
 from mutua.xds.proto import Listener
 from mutua.xds.resource import Resource, resource
 
+OVERLAP_TIMEOUT: Final = {"seconds": 1}
+"""How long a silent client is waited for while a mode changes: its server may be the one that
+speaks first, and plaintext still, or already, right.  Who speaks TLS does so at once."""
+
 RETRIES: Final = 2
 """Attempts after a pooled connection to the application broke before the request was sent."""
 
@@ -84,7 +88,7 @@ def virtual_inbound(shape: InboundShape, settings: MeshSettings) -> Resource:
             filters.original_dst(),
             *_inspectors(others, ports),
         ],
-        listener_filters_timeout=filters.NEVER,
+        listener_filters_timeout=OVERLAP_TIMEOUT if shape.modes.overlap else filters.NEVER,
         continue_on_listener_filters_timeout=True,
         max_connections_to_accept_per_socket_event={"value": 1},
         filter_chains=[

@@ -3,13 +3,23 @@
 Indexed once per change of policies; a lookup then costs one dictionary access plus the workload
 policies of one namespace.  This is the compiler's own reading of istio-semantics section 1.5,
 made without mutua.policy, which tests compare it with.
+
+While a change is under way a server accepts more than its policies say: what clients that go by
+the sets before still send.  On a port, the kinds of connections that are accepted form a set,
+
+    DISABLE {plaintext}     STRICT {mTLS}     PERMISSIVE {plaintext, mTLS}
+
+and what is added to it is one kind per earlier set: the one that clients choose under it, if it
+was accepted.  So PERMISSIVE to STRICT adds nothing: clients sent mTLS before already.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.model.workload import Workload
+from mutua.xds.compile.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +29,13 @@ class InboundModes:
     Attributes:
         default: On every port not named in `ports`.
         ports: Exceptions: (container port, mode), by port, none of them equal to the default.
+        overlap: Clients may send plaintext to a port where TLS is looked for, although its policy
+            sends them mTLS before or after the change.
     """
 
     default: MutualTlsMode
     ports: tuple[tuple[int, MutualTlsMode], ...] = ()
+    overlap: bool = False
 
     def of(self, port: int) -> MutualTlsMode:
         """Return the mode of a container port."""
@@ -60,13 +73,86 @@ class ModeIndex:
         return self._mesh if known is None else _or(known.mode, self._mesh)
 
     def workload(self, workload: Workload) -> InboundModes:
-        """Return what this pod's proxy demands on each port."""
+        """Return what the policies demand of this pod's proxy on each port."""
         inherited = self.namespace(workload.namespace)
         known = self._namespaces.get(workload.namespace)
         for policy in known.workload_policies if known is not None else ():
             if _selects(policy.selector or {}, workload.labels):
                 return _modes(policy, inherited)
         return InboundModes(inherited)
+
+
+class Acceptance:
+    """Answers what a pod's proxy lets in at a stage of a change."""
+
+    def __init__(self, stage: Stage, root_namespace: str) -> None:
+        self._target = ModeIndex(stage.target, root_namespace)
+        self._former = [
+            (ModeIndex(former.policies, root_namespace), former.anything) for former in stage.former
+        ]
+
+    def workload(self, workload: Workload) -> InboundModes:
+        """Return what this pod's proxy lets in on each port."""
+        wanted = self._target.workload(workload)
+        if not self._former:
+            return wanted
+        senders = [
+            _Sender(index, workload, anything=anything)
+            for index, anything in ((self._target, False), *self._former)
+        ]
+        ports = {port for sender in senders for port, _ in sender.modes.ports}
+        default, overlap = _joined(senders, ANY_PORT)
+        exceptions = []
+        for port in sorted(ports):
+            mode, overlaps = _joined(senders, port)
+            overlap |= overlaps
+            if mode is not default:
+                exceptions.append((port, mode))
+        return InboundModes(default, tuple(exceptions), overlap)
+
+
+ANY_PORT: Final = 0
+"""A port that no policy names."""
+
+_KINDS: Final[Mapping[MutualTlsMode, frozenset[MutualTlsMode]]] = {
+    MutualTlsMode.DISABLE: frozenset({MutualTlsMode.DISABLE}),
+    MutualTlsMode.STRICT: frozenset({MutualTlsMode.STRICT}),
+    MutualTlsMode.PERMISSIVE: frozenset({MutualTlsMode.DISABLE, MutualTlsMode.STRICT}),
+}
+"""Mode to the kinds of connections it accepts; plaintext and mTLS are called by the mode that
+accepts nothing else."""
+
+
+class _Sender:
+    """What clients that go by one set send to one pod."""
+
+    def __init__(self, index: ModeIndex, workload: Workload, *, anything: bool) -> None:
+        self.modes = index.workload(workload)
+        self._switched_off = index.namespace(workload.namespace) is MutualTlsMode.DISABLE
+        self._anything = anything
+
+    def kinds(self, port: int) -> frozenset[MutualTlsMode]:
+        """Return the kinds of connections that are sent to a port and accepted under the set."""
+        mode = self.modes.of(port)
+        if self._anything:
+            return _KINDS[mode]
+        plaintext = self._switched_off or mode is MutualTlsMode.DISABLE
+        sent = MutualTlsMode.DISABLE if plaintext else MutualTlsMode.STRICT
+        return _KINDS[mode] & {sent}
+
+
+def _joined(senders: Sequence[_Sender], port: int) -> tuple[MutualTlsMode, bool]:
+    """Return what a port accepts, of the target and of what is sent to it, and whether it overlaps.
+
+    Args:
+        senders: The target first.
+        port: The port.
+    """
+    wanted = senders[0].modes.of(port)
+    sent = frozenset().union(*(sender.kinds(port) for sender in senders))
+    accepted = _KINDS[wanted] | sent
+    mode = next(mode for mode, kinds in _KINDS.items() if kinds == accepted)
+    return mode, MutualTlsMode.DISABLE in sent and mode is not MutualTlsMode.DISABLE
 
 
 def _or(mode: MutualTlsMode | None, inherited: MutualTlsMode) -> MutualTlsMode:
