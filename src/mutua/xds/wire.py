@@ -11,7 +11,8 @@ a push to a thousand proxies cheap.  The layout is three protobuf messages deep:
 Source: envoy/service/discovery/v3/discovery.proto; protobuf.dev, "Encoding".
 """
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from mutua.xds.proto import DeltaDiscoveryRequest
 from mutua.xds.proto.splice import field_bytes
@@ -53,6 +54,11 @@ def encode_response(response: Response, version: str) -> bytes:
     return b"".join(parts)
 
 
+REMEMBERED: Final = 4096
+"""Resources whose bytes are kept: a change that concerns all proxies wraps the same few."""
+
+
+@lru_cache(maxsize=REMEMBERED)
 def _resource(resource: Resource, type_url: bytes) -> bytes:
     wrapped = field_bytes(1, type_url) + field_bytes(2, resource.body)
     version, name = resource.version.encode(), resource.name.encode()

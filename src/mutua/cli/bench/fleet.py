@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import grpc
 import grpc.aio
 
 from mutua.cli.bench.hub import PORT, namespace_of, socket_of

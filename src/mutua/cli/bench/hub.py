@@ -145,7 +145,8 @@ class Hub:
         before = self._control_plane.generation
         await self._write(namespace, mode)
         while self._control_plane.generation == before:
-            await asyncio.sleep(0)
+            self._moved.clear()
+            await self._moved.wait()
         await self.wait_confirmed(self._control_plane.generation)
         return {"seconds": time.monotonic() - begin, "cpu": time.process_time() - spent}
 

@@ -6,7 +6,7 @@ layers once per distinct shape (exposed ports and modes), and a proxy for which 
 gets the very same object as before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from mutua.model.settings import MeshSettings
@@ -71,53 +71,76 @@ class _State:
     def __init__(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
         self.snapshot, self.stage = snapshot, stage
         self._shapes = _Shapes(snapshot.settings)
-        self._compiler = SharedCompiler(snapshot.settings)
+        self._shared = SharedCompiler(snapshot.settings)
         self._policies = stage or at_rest(snapshot.peer_authentications)
         self._inbound = _acceptance(self._policies, snapshot)
         self._modes = _modes(self._policies, snapshot)
         self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
-        self._shared = self._compiler.compile(snapshot, self._modes, self._rules)
+        self._shared.turn(snapshot, self._modes, self._rules)
+        # What proxies have, and what those had that have to be looked at again.
         self._proxies: dict[str, ProxyResources] = {}
         self._before: dict[str, ProxyResources] = {}
 
     def advance(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
         """Go on to another snapshot or stage."""
-        old = self.snapshot
+        old, demanded = self.snapshot, self._inbound
         if snapshot is old and stage is self.stage:
             return
         self.snapshot, self.stage = snapshot, stage
-        self._before, self._proxies = self._proxies, {}
         before, self._policies = self._policies, stage or at_rest(snapshot.peer_authentications)
         if self._policies != before:
             self._inbound = _acceptance(self._policies, snapshot)
-        same_policies = self._policies.dial is before.dial
-        if not same_policies:
+        if self._policies.dial is not before.dial:
             self._modes = _modes(self._policies, snapshot)
-        same_rules = snapshot.destination_rules is old.destination_rules
-        if not same_rules:
+        if snapshot.destination_rules is not old.destination_rules:
             self._rules = RuleIndex(snapshot.destination_rules, snapshot.settings)
-        same_services = snapshot.services is old.services and snapshot.endpoints is old.endpoints
-        if not (same_policies and same_rules and same_services):
-            self._shared = self._compiler.compile(snapshot, self._modes, self._rules)
+        touched = (
+            self._proxies
+            if self._shared.turn(snapshot, self._modes, self._rules)
+            else self._touched(old, demanded)
+        )
+        for uid in [uid for uid in touched if uid in self._proxies]:
+            self._before[uid] = self._proxies.pop(uid)
+        for uid in [uid for uid in self._before if uid not in snapshot.workloads]:
+            del self._before[uid]
+
+    def _touched(self, old: MeshSnapshot, demanded: Acceptance) -> Iterator[str]:
+        """Yield the proxies that differ from the last generation in what is their own."""
+        now = self.snapshot
+        known: dict[str, bool] = {}
+        for uid in self._proxies:
+            workload = now.workloads.get(uid)
+            same = (
+                workload is not None
+                and workload is old.workloads.get(uid)
+                and now.inbound_ports.get(uid) is old.inbound_ports.get(uid)
+            )
+            if same and workload is not None and self._inbound is not demanded:
+                name = workload.namespace
+                if name not in known:
+                    known[name] = self._inbound.demands(name) == demanded.demands(name)
+                same = known[name]
+            if not same:
+                yield uid
 
     def proxy(self, workload: Workload) -> ProxyResources:
         """Return what the proxy of one pod is given."""
         known = self._proxies.get(workload.uid)
         if known is None:
-            known = _keep_same(self._before.get(workload.uid), self._make(workload))
+            known = _keep_same(self._before.pop(workload.uid, None), self._make(workload))
             self._proxies[workload.uid] = known
         return known
 
     def _make(self, workload: Workload) -> ProxyResources:
         ports = self.snapshot.inbound_ports.get(workload.uid, ())
         shape = InboundShape(ports, self._inbound.workload(workload))
-        shared, scoped = self._shared, self._compiler.scope(workload)
+        shared, scoped = self._shared.common, self._shared.scope(workload)
         inbound = self._shapes.clusters(ports), self._shapes.listener(shape)
         return {
             CLUSTER: ResourceSet(shared.clusters, inbound[0], scoped.clusters),
             ENDPOINT: ResourceSet(shared.endpoints, scoped.endpoints),
             LISTENER: ResourceSet(shared.listeners, inbound[1], scoped.listeners),
-            ROUTE: ResourceSet(self._compiler.routes(workload.namespace)),
+            ROUTE: ResourceSet(self._shared.routes(workload.namespace)),
         }
 
 

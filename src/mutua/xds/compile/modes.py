@@ -13,7 +13,7 @@ and what is added to it is one kind per earlier set: the one that clients choose
 was accepted.  So PERMISSIVE to STRICT adds nothing: clients sent mTLS before already.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +53,7 @@ class ModeIndex:
 
     def __init__(self, policies: Sequence[PeerAuthentication], root_namespace: str) -> None:
         self._namespaces: dict[str, _Namespace] = {}
+        self._readings: dict[str, Hashable] = {}
         mesh: MutualTlsMode | None = None
         for policy in sorted(policies, key=lambda p: (p.created, p.name, p.namespace)):
             if policy.namespace == root_namespace:
@@ -72,6 +73,31 @@ class ModeIndex:
         known = self._namespaces.get(name)
         return self._mesh if known is None else _or(known.mode, self._mesh)
 
+    def demands(self, namespace: str) -> tuple[MutualTlsMode, tuple[PeerAuthentication, ...]]:
+        """Return all that decides about the pods of a namespace: equal means nothing changed."""
+        known = self._namespaces.get(namespace)
+        return self.namespace(namespace), () if known is None else tuple(known.workload_policies)
+
+    def reading(self, namespace: str) -> Hashable:
+        """Return all that decides what clients send to a namespace: equal means nothing changed.
+
+        Clients care only where something is switched off.
+        """
+        if namespace not in self._readings:
+            self._readings[namespace] = self._read(namespace)
+        return self._readings[namespace]
+
+    def _read(self, namespace: str) -> Hashable:
+        inherited, policies = self.demands(namespace)
+        off = MutualTlsMode.DISABLE
+        workloads = []
+        for policy in policies:
+            modes = _modes(policy, inherited)
+            ports = tuple((port, mode is off) for port, mode in modes.ports)
+            selector = frozenset((policy.selector or {}).items())
+            workloads.append((selector, modes.default is off, ports))
+        return inherited is off, tuple(workloads)
+
     def workload(self, workload: Workload) -> InboundModes:
         """Return what the policies demand of this pod's proxy on each port."""
         inherited = self.namespace(workload.namespace)
@@ -86,10 +112,20 @@ class Acceptance:
     """Answers what a pod's proxy lets in at a stage of a change."""
 
     def __init__(self, stage: Stage, root_namespace: str) -> None:
+        self._demands: dict[str, tuple[object, ...]] = {}
         self._target = ModeIndex(stage.target, root_namespace)
         self._former = [
             (ModeIndex(former.policies, root_namespace), former.anything) for former in stage.former
         ]
+
+    def demands(self, namespace: str) -> tuple[object, ...]:
+        """Return all that decides about the pods of a namespace: equal means nothing changed."""
+        if namespace not in self._demands:
+            self._demands[namespace] = (
+                self._target.demands(namespace),
+                *((index.demands(namespace), anything) for index, anything in self._former),
+            )
+        return self._demands[namespace]
 
     def workload(self, workload: Workload) -> InboundModes:
         """Return what this pod's proxy lets in on each port."""

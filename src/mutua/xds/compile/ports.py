@@ -7,7 +7,7 @@ then replaces a cluster with all its connections.  With the endpoints' flags alo
 connections would stay in use after the way back to STRICT until the server had drained them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,6 @@ from mutua.api.security import MutualTlsMode
 from mutua.api.service_entry import Resolution
 from mutua.model.service import Protocol, Service
 from mutua.model.settings import MeshSettings
-from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint
 from mutua.xds.compile.clusters import FOREIGN, OutboundShape
 from mutua.xds.compile.endpoints import Target, targets
@@ -48,21 +47,31 @@ class PortView:
     hinted: bool
 
 
-def port_views(snapshot: MeshSnapshot, modes: ModeIndex) -> Iterator[PortView]:
-    """Yield every port of every Service, oldest Service first."""
-    for service in snapshot.services:
-        by_port = snapshot.endpoints.get(service.id, {})
-        expected = _identities(service, by_port.values(), snapshot.settings)
-        hinted = _hinted(service, modes, snapshot.settings)
-        for port in service.ports:
-            yield PortView(
-                service=service,
-                number=port.number,
-                protocol=port.protocol,
-                endpoints=by_port.get(port.number, ()),
-                expected=expected,
-                hinted=hinted,
-            )
+def port_views(
+    service: Service,
+    by_port: Mapping[int, tuple[Endpoint, ...]],
+    modes: ModeIndex,
+    settings: MeshSettings,
+) -> Iterator[PortView]:
+    """Yield every port of a Service.
+
+    Args:
+        service: The Service.
+        by_port: Its endpoints, by Service port.
+        modes: What policies say.
+        settings: Mesh-wide settings.
+    """
+    expected = _identities(service, by_port.values(), settings)
+    hinted = _hinted(service, modes, settings)
+    for port in service.ports:
+        yield PortView(
+            service=service,
+            number=port.number,
+            protocol=port.protocol,
+            endpoints=by_port.get(port.number, ()),
+            expected=expected,
+            hinted=hinted,
+        )
 
 
 def subsets_of(rule: Rule | None) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Routes by namespace of the client; in all but a few entries they are the same bytes."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from mutua.model.service import Protocol
@@ -17,6 +18,19 @@ _Hosts = dict[int, tuple[HostShape, ...]]
 """Service port to the Services with HTTP on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A Service's part of the routes.
+
+    Attributes:
+        shape: What its virtual host depends on.
+        is_alone: Whether it has a route of its own instead of a part in route "P".
+    """
+
+    shape: HostShape
+    is_alone: bool
+
+
 class RouteTable:
     """Makes the routes of each namespace, one generation after another."""
 
@@ -29,25 +43,22 @@ class RouteTable:
         self._layers: dict[str, tuple[_Hosts, Layer]] = {}
         self._before: dict[str, tuple[_Hosts, Layer]] = {}
 
-    def turn(self, views: Iterable[PortView]) -> None:
-        """Begin a generation with these ports."""
+    def turn(self, hosts: Iterable[Host]) -> None:
+        """Begin a generation with these hosts, oldest Service first."""
         self._memo.turn()
         self._of_services = []
         by_port: dict[int, list[HostShape]] = defaultdict(list)
-        for view in views:
-            shape = _host_shape(view, self._settings)
-            if view.protocol is Protocol.AUTO and has_own_address(view):
-                make = partial(routes.service_route, shape)
-                self._of_services.append(self._memo.get(("route", shape), make))
-            elif view.protocol.is_http or (
-                view.protocol is Protocol.AUTO and view.service.is_entry
-            ):
-                by_port[view.number].append(shape)
+        for host in hosts:
+            if host.is_alone:
+                make = partial(routes.service_route, host.shape)
+                self._of_services.append(self._memo.get(("route", host.shape), make))
+            else:
+                by_port[host.shape.port].append(host.shape)
         before, self._hosts = self._hosts, {}
         for port, shapes in by_port.items():
-            hosts = tuple(shapes)
+            found = tuple(shapes)
             known = before.get(port)
-            self._hosts[port] = known if known is not None and known == hosts else hosts
+            self._hosts[port] = known if known is not None and known == found else found
         self._before, self._layers = self._layers, {}
 
     def layer(self, namespace: str) -> Layer:
@@ -80,6 +91,15 @@ class RouteTable:
                 make = partial(routes.virtual_host, shape, domains)
                 hosts.append(self._memo.get((shape, domains), make))
         return routes.port_route(port, hosts, self._settings)
+
+
+def host_of(view: PortView, settings: MeshSettings) -> Iterator[Host]:
+    """Yield a port's part of the routes, if it has one."""
+    detected = view.protocol is Protocol.AUTO
+    if detected and has_own_address(view):
+        yield Host(_host_shape(view, settings), is_alone=True)
+    elif view.protocol.is_http or (detected and view.service.is_entry):
+        yield Host(_host_shape(view, settings), is_alone=False)
 
 
 def _host_shape(view: PortView, settings: MeshSettings) -> HostShape:

@@ -11,22 +11,25 @@ same objects.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
+from operator import is_
 
 from mutua.api.service_entry import Resolution
-from mutua.model.service import Protocol
+from mutua.model.service import Protocol, Service, ServiceName
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.xds.compile import clusters, endpoints, outbound
+from mutua.xds.compile.block import Block, make_block
 from mutua.xds.compile.clusters import FOREIGN, OutboundShape
 from mutua.xds.compile.exports import is_public, is_visible
 from mutua.xds.compile.listening import own_listeners, shared_ports, shares_port
 from mutua.xds.compile.memo import Memo, layer
 from mutua.xds.compile.modes import ModeIndex
-from mutua.xds.compile.ports import PortView, port_views, servers_of, shape_of, subsets_of
+from mutua.xds.compile.ports import PortView, servers_of, shape_of, subsets_of
 from mutua.xds.compile.route_table import RouteTable
 from mutua.xds.compile.rules import Rule, RuleIndex, Scope
 from mutua.xds.resource import Layer, Resource
@@ -48,147 +51,153 @@ _Choice = tuple[PortView, Rule | None]
 
 
 class SharedCompiler:
-    """Compiles what proxies share, one generation after another."""
+    """Compiles what proxies share, one generation after another.
+
+    Attributes:
+        common: The layers that all proxies have.
+    """
 
     def __init__(self, settings: MeshSettings) -> None:
+        self.common = NOTHING
         self._settings = settings
         self._memo = Memo()
-        self._common = NOTHING
         self._routes = RouteTable(settings)
         # Of the present generation:
-        self._views: list[_Choice] = []
+        self._blocks: Mapping[ServiceName, Block] = {}
+        self._rules: RuleIndex | None = None
         self._particular: list[PortView] = []
+        self._public: list[_Choice] = []
         self._varying: frozenset[int] = frozenset()
         self._by_choices: dict[tuple[tuple[int, int], ...], SharedLayers] = {}
         self._by_scope: dict[Scope, SharedLayers] = {}
         self._before: dict[Scope, SharedLayers] = {}
 
-    def compile(self, snapshot: MeshSnapshot, modes: ModeIndex, rules: RuleIndex) -> SharedLayers:
-        """Begin a generation and return the common layers."""
-        self._modes, self._rules = modes, rules
+    def turn(self, snapshot: MeshSnapshot, modes: ModeIndex, rules: RuleIndex) -> bool:
+        """Begin a generation, and tell whether anything differs from the one before."""
+        blocks = self._make_blocks(snapshot, modes)
+        old, self._modes = self._blocks, modes
+        same = len(old) == len(blocks) and all(map(is_, blocks.values(), old.values()))
+        if same and rules is self._rules:
+            return False
+        self._blocks, self._rules = blocks, rules
         self._before, self._by_scope, self._by_choices = self._by_scope, {}, {}
         self._memo.turn()
-        views = list(port_views(snapshot, modes))
-        self._routes.turn(views)
-        particular = self._find_particular(snapshot)
-        self._views = [(view, None) for view in views]
-        self._particular = [view for view in views if view.service.id in particular]
-        self._varying = frozenset(map(_number, filter(self._varies, self._particular)))
-        public = [one for one in self._views if one[0].service.id not in particular]
-        everywhere = self._memo.get("passthrough", partial(clusters.passthrough, self._settings))
-        listeners = self._common_listeners(public)
-        self._common = self._layers(public, listeners, self._common, everywhere)
-        return self._common
+        if len(old) != len(blocks) or not all(
+            new.hosts is known.hosts
+            for new, known in zip(blocks.values(), old.values(), strict=True)
+        ):
+            self._routes.turn(chain.from_iterable(block.hosts for block in blocks.values()))
+        self._divide(snapshot, rules)
+        return True
 
     def scope(self, client: Workload) -> SharedLayers:
         """Return the layers with what this client sees in a way of its own."""
-        if not self._particular:
+        if not self._particular or self._rules is None:
             return NOTHING
         scope = self._rules.scope(client)
         if scope not in self._by_scope:
-            self._by_scope[scope] = self._in_scope(scope)
+            self._by_scope[scope] = self._in_scope(scope, self._rules)
         return self._by_scope[scope]
 
     def routes(self, namespace: str) -> Layer:
         """Return the routes of proxies in a namespace."""
         return self._routes.layer(namespace)
 
-    def _find_particular(self, snapshot: MeshSnapshot) -> set[object]:
-        """Return the Services that not all clients see alike."""
+    def _make_blocks(self, snapshot: MeshSnapshot, modes: ModeIndex) -> dict[ServiceName, Block]:
+        blocks = {}
+        for service in snapshot.services:
+            by_port = snapshot.endpoints.get(service.id, {})
+            block = self._blocks.get(service.id)
+            if block is None or not block.holds(service, by_port, modes):
+                block = make_block(service, by_port, modes, self._settings, before=block)
+            blocks[service.id] = block
+        return blocks
+
+    def _divide(self, snapshot: MeshSnapshot, rules: RuleIndex) -> None:
+        """Tell Services that all clients see alike from the others, and make the common layers."""
         self._usage = Counter(service.hostname for service in snapshot.services)
-        return {
-            service.id
-            for service in snapshot.services
-            if self._usage[service.hostname] > 1
-            or not is_public(service, self._settings)
-            or self._rules.touches(service.hostname)
-        }
+        public: list[Block] = []
+        particular: list[Block] = []
+        for block in self._blocks.values():
+            service = block.service
+            own = self._is_limited(service) or rules.touches(service.hostname)
+            (particular if own else public).append(block)
+        self._particular = [view for block in particular for view in block.views]
+        self._public = [(view, None) for block in public for view in block.views]
+        self._varying = frozenset(view.number for view in self._particular if self._varies(view))
+        found = [block.resources(self._modes, self._settings) for block in public]
+        everywhere = self._memo.get("passthrough", partial(clusters.passthrough, self._settings))
+        made = chain.from_iterable(one.clusters for one in found)
+        assigned = chain.from_iterable(one.endpoints for one in found)
+        listening = chain.from_iterable(one.listeners for one in found)
+        self.common = SharedLayers(
+            layer(chain(everywhere, made), self.common.clusters),
+            layer(assigned, self.common.endpoints),
+            layer(chain(self._common_listeners(), listening), self.common.listeners),
+        )
+
+    def _is_limited(self, service: Service) -> bool:
+        """Tell whether not all clients see a Service, or not the same one under its name."""
+        return self._usage[service.hostname] > 1 or not is_public(service, self._settings)
 
     def _varies(self, view: PortView) -> bool:
         """Tell whether a Service's part in the listener 0.0.0.0_P is not the same for all."""
         return shares_port(view) and (
-            self._usage[view.service.hostname] > 1
-            or not is_public(view.service, self._settings)
-            or view.protocol is Protocol.AUTO
+            self._is_limited(view.service) or view.protocol is Protocol.AUTO
         )
 
-    def _in_scope(self, scope: Scope) -> SharedLayers:
+    def _in_scope(self, scope: Scope, rules: RuleIndex) -> SharedLayers:
         chosen: list[_Choice] = [
-            (view, self._rules.find(scope, view.service))
+            (view, rules.find(scope, view.service))
             for view in self._particular
             if is_visible(view.service, scope.namespace, self._settings)
         ]
         key = tuple((id(view), id(rule)) for view, rule in chosen)
         if key not in self._by_choices:
-            before = self._before.get(scope, NOTHING)
-            self._by_choices[key] = self._layers(chosen, self._scope_listeners(chosen), before)
+            self._by_choices[key] = self._layers(chosen, self._before.get(scope, NOTHING))
         return self._by_choices[key]
 
-    def _layers(
-        self,
-        chosen: Sequence[_Choice],
-        listeners: Iterable[Resource],
-        before: SharedLayers,
-        further: Sequence[Resource] = (),
-    ) -> SharedLayers:
-        shapes = [
-            (self._shape(view, rule, subset), view, rule)
-            for view, rule in chosen
-            for subset in subsets_of(rule)
-        ]
-        made = [
-            self._memo.get(("cluster", shape), partial(clusters.outbound, shape, self._settings))
-            for shape, _, _ in shapes
-        ]
-        assigned = [
-            self._assignment(shape, view, rule)
-            for shape, view, rule in shapes
-            if shape.resolution is Resolution.STATIC
-        ]
+    def _layers(self, chosen: Sequence[_Choice], before: SharedLayers) -> SharedLayers:
+        made, assigned = [], []
+        for view, rule in chosen:
+            for subset in subsets_of(rule):
+                shape = shape_of(view, rule, subset, modes=self._modes, settings=self._settings)
+                make = partial(clusters.outbound, shape, self._settings)
+                made.append(self._memo.get(("cluster", shape), make))
+                if shape.resolution is Resolution.STATIC:
+                    assigned.append(self._assignment(shape, view, rule))
         return SharedLayers(
-            layer([*further, *made], before.clusters),
+            layer(made, before.clusters),
             layer(assigned, before.endpoints),
-            layer(listeners, before.listeners),
+            layer(self._scope_listeners(chosen), before.listeners),
         )
-
-    def _shape(self, view: PortView, rule: Rule | None, subset: str) -> OutboundShape:
-        return shape_of(view, rule, subset, modes=self._modes, settings=self._settings)
 
     def _assignment(self, shape: OutboundShape, view: PortView, rule: Rule | None) -> Resource:
         found = servers_of(view, rule, shape.subset, self._modes)
         make = partial(endpoints.assignment, shape.name, found)
         return self._memo.get(("endpoints", shape.name, found), make)
 
-    def _common_listeners(self, public: Iterable[_Choice]) -> Iterator[Resource]:
+    def _common_listeners(self) -> Iterator[Resource]:
         yield self._memo.get("outbound", partial(outbound.virtual_outbound, self._settings))
-        yield from self._own_listeners(public)
+        views = ((view, None) for block in self._blocks.values() for view in block.views)
         yield from self._shared_listeners(
-            one for one in self._views if one[0].number not in self._varying
+            one for one in views if one[0].number not in self._varying
         )
 
     def _scope_listeners(self, chosen: Sequence[_Choice]) -> Iterator[Resource]:
-        yield from self._own_listeners(chosen)
-        if self._varying:
-            theirs = {id(view) for view in self._particular}
-            public = (one for one in self._views if id(one[0]) not in theirs)
-            yield from self._shared_listeners(
-                one for one in (*public, *chosen) if one[0].number in self._varying
-            )
-
-    def _own_listeners(self, chosen: Iterable[_Choice]) -> Iterator[Resource]:
         for view, rule in chosen:
             for key, make in own_listeners(view, ours=_is_ours(view, rule)):
                 yield self._memo.get(key, make)
+        if self._varying:
+            yield from self._shared_listeners(
+                one for one in (*self._public, *chosen) if one[0].number in self._varying
+            )
 
     def _shared_listeners(self, chosen: Iterable[_Choice]) -> Iterator[Resource]:
         seen = ((view, _is_ours(view, rule)) for view, rule in chosen)
         for port, shape in shared_ports(seen).items():
             make = partial(outbound.shared_port, port, shape, self._settings)
             yield self._memo.get(("port", port, shape), make)
-
-
-def _number(view: PortView) -> int:
-    return view.number
 
 
 def _is_ours(view: PortView, rule: Rule | None) -> bool:
