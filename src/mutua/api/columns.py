@@ -116,13 +116,13 @@ CONFIG_MAP: Final = (NAME, Column("Data", _size("data", "binaryData"), type="int
 SERVICE_ACCOUNT: Final = (NAME, Column("Secrets", _size("secrets"), type="integer"), AGE)
 
 
-def _deployment_ready(obj: Object, _: datetime) -> str:
+def _replicas_ready(obj: Object, _: datetime) -> str:
     return f"{at(obj, 'status', 'readyReplicas') or 0}/{at(obj, 'spec', 'replicas') or 0}"
 
 
 DEPLOYMENT: Final = (
     NAME,
-    Column("Ready", _deployment_ready),
+    Column("Ready", _replicas_ready),
     Column("Up-to-date", field("status", "updatedReplicas", missing=0), type="integer"),
     Column("Available", field("status", "availableReplicas", missing=0), type="integer"),
     AGE,
@@ -135,6 +135,30 @@ REPLICA_SET: Final = (
     Column("Ready", field("status", "readyReplicas", missing=0), type="integer"),
     AGE,
     *_TEMPLATE,
+)
+STATEFUL_SET: Final = (
+    NAME,
+    Column("Ready", _replicas_ready),
+    AGE,
+    *_TEMPLATE[:2],
+)
+
+
+def _controller(obj: Object, _: datetime) -> str:
+    """Format the managing owner as `statefulset.apps/web`."""
+    for owner in at(obj, "metadata", "ownerReferences") or ():
+        if owner.get("controller"):
+            group = str(owner.get("apiVersion") or "").rpartition("/")[0]
+            kind = str(owner.get("kind") or "").lower()
+            return f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
+    return NONE
+
+
+CONTROLLER_REVISION: Final = (
+    NAME,
+    Column("Controller", _controller),
+    Column("Revision", field("revision", missing=0), type="integer"),
+    AGE,
 )
 
 

@@ -105,6 +105,18 @@ def _replica_set(obj: Object) -> None:
     _template(spec)
 
 
+def _stateful_set(obj: Object) -> None:
+    spec = _part(obj, "spec")
+    _fill(spec, replicas=1, revisionHistoryLimit=10, podManagementPolicy="OrderedReady")
+    strategy = _part(spec, "updateStrategy")
+    _fill(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        _fill(_part(strategy, "rollingUpdate"), partition=0)
+    retention = _part(spec, "persistentVolumeClaimRetentionPolicy")
+    _fill(retention, whenDeleted="Retain", whenScaled="Retain")
+    _template(spec)
+
+
 def _template(spec: Object) -> None:
     template = spec.get("template")
     if isinstance(template, dict) and isinstance(template.get("spec"), dict):
@@ -228,5 +240,6 @@ _DEFAULTS: Final[dict[str, Callable[[Object], None]]] = {
     "EndpointSlice": _endpoint_slice,
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
+    "StatefulSet": _stateful_set,
     "Pod": _pod,
 }

@@ -146,6 +146,19 @@ KINDS: Final[tuple[Kind, ...]] = (
         categories=("all",),
         subresources=("status",),
     ),
+    Kind(
+        resource=names.STATEFUL_SETS,
+        kind="StatefulSet",
+        singular="statefulset",
+        short_names=("sts",),
+        categories=("all",),
+        subresources=("status", "scale"),
+    ),
+    Kind(
+        resource=names.CONTROLLER_REVISIONS,
+        kind="ControllerRevision",
+        singular="controllerrevision",
+    ),
     Kind(resource=names.ENDPOINT_SLICES, kind="EndpointSlice", singular="endpointslice"),
     Kind(
         resource=names.CUSTOM_RESOURCE_DEFINITIONS,

@@ -28,6 +28,8 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "Node": columns.NODE,
     "Deployment": columns.DEPLOYMENT,
     "ReplicaSet": columns.REPLICA_SET,
+    "StatefulSet": columns.STATEFUL_SET,
+    "ControllerRevision": columns.CONTROLLER_REVISION,
     "EndpointSlice": columns.ENDPOINT_SLICE,
     "CustomResourceDefinition": columns.CUSTOM_RESOURCE_DEFINITION,
     "PeerAuthentication": columns.PEER_AUTHENTICATION,

@@ -22,6 +22,8 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         core.ENDPOINT_SLICE,
         apps.DEPLOYMENT,
         apps.REPLICA_SET,
+        apps.STATEFUL_SET,
+        apps.CONTROLLER_REVISION,
         apps.SCALE,
         review.CUSTOM_RESOURCE_DEFINITION,
         review.SELF_SUBJECT_REVIEW,

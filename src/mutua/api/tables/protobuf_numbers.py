@@ -136,6 +136,16 @@ NUMBERS: Final[Mapping[str, str]] = {
     "RollingUpdateDeployment": "maxUnavailable*=1 maxSurge*=2",
     "ReplicaSet": "metadata=1 spec=2",
     "ReplicaSetSpec": "replicas*=1 selector=2 template=3 minReadySeconds=4",
+    "StatefulSet": "metadata=1 spec=2",
+    "StatefulSetSpec": (
+        "replicas*=1 selector=2 template=3 volumeClaimTemplates=4 serviceName=5 "
+        "podManagementPolicy=6 updateStrategy=7 revisionHistoryLimit*=8 minReadySeconds=9 "
+        "persistentVolumeClaimRetentionPolicy=10 ordinals=11"
+    ),
+    "StatefulSetUpdateStrategy": "type=1 rollingUpdate=2",
+    "RollingUpdateStatefulSetStrategy": "partition*=1 maxUnavailable*=2",
+    "StatefulSetPersistentVolumeClaimRetentionPolicy": "whenDeleted=1 whenScaled=2",
+    "StatefulSetOrdinals": "start=1",
     "Pod": "metadata=1 spec=2",
     "Event": (
         "metadata=1 involvedObject=2 reason=3 message=4 source=5 firstTimestamp=6 "

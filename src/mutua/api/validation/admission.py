@@ -20,6 +20,7 @@ from mutua.api.validation.destination import check_destination_rule
 from mutua.api.validation.metadata import metadata_errors
 from mutua.api.validation.pods import check_pod
 from mutua.api.validation.services import check_endpoint_slice, check_service
+from mutua.api.validation.stateful import check_controller_revision, check_stateful_set
 from mutua.api.validation.workloads import check_deployment, check_replica_set
 from mutua.api.verdict import Verdict
 
@@ -30,6 +31,8 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "Pod": check_pod,
     "Deployment": check_deployment,
     "ReplicaSet": check_replica_set,
+    "StatefulSet": check_stateful_set,
+    "ControllerRevision": check_controller_revision,
     "Service": check_service,
     "EndpointSlice": check_endpoint_slice,
     "Secret": check_secret,

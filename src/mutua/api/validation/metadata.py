@@ -14,10 +14,15 @@ from mutua.api.validation.names import (
     label_errors,
     name_errors,
     qualified_name,
+    stateful_name,
 )
 from mutua.api.verdict import FieldError, forbidden, required
 
-_NAME_RULES: Final[Mapping[str, Check]] = {"Namespace": dns_label, "Service": dns_label_1035}
+_NAME_RULES: Final[Mapping[str, Check]] = {
+    "Namespace": dns_label,
+    "Service": dns_label_1035,
+    "StatefulSet": stateful_name,
+}
 """Kinds whose names are stricter than a DNS subdomain: they become single DNS labels."""
 
 

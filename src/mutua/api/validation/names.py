@@ -12,6 +12,9 @@ from mutua.api.verdict import ErrorType, FieldError, invalid
 MAX_LABEL: Final = 63
 """Longest DNS label (RFC 1035, section 2.3.4), and longest label value."""
 
+MAX_STATEFUL: Final = 52
+"""Longest name of a StatefulSet: its pods carry `<name>-<hash of ten>` as a label's value."""
+
 MAX_SUBDOMAIN: Final = 253
 """Longest DNS name as text (RFC 1035, section 2.3.4)."""
 
@@ -46,6 +49,12 @@ dns_label: Final = _rule(
     MAX_LABEL,
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
     "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc'",
+)
+stateful_name: Final = _rule(
+    _LABEL,
+    MAX_STATEFUL,
+    "its pods' host names begin with it, so it must consist of lower case alphanumeric characters "
+    "or '-', and must start and end with an alphanumeric character (e.g. 'my-name'",
 )
 dns_label_1035: Final = _rule(
     _LABEL_1035,

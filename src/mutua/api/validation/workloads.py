@@ -16,17 +16,24 @@ _PERCENT: Final = re.compile(r"[0-9]{1,3}%")
 def check_deployment(obj: Object, old: Object | None) -> Verdict:
     """Judge a Deployment."""
     spec = obj["spec"]
-    verdict = _check_template_owner("deployment", spec, (old or {}).get("spec"))
+    verdict = check_template_owner("deployment", spec, (old or {}).get("spec"))
     verdict.errors.extend(_strategy_errors(spec.get("strategy") or {}))
     return verdict
 
 
 def check_replica_set(obj: Object, old: Object | None) -> Verdict:
     """Judge a ReplicaSet."""
-    return _check_template_owner("replica set", obj["spec"], (old or {}).get("spec"))
+    return check_template_owner("replica set", obj["spec"], (old or {}).get("spec"))
 
 
-def _check_template_owner(owner: str, spec: Object, old: Object | None) -> Verdict:
+def check_template_owner(owner: str, spec: Object, old: Object | None) -> Verdict:
+    """Judge what every kind with a selector and a pod template has in common.
+
+    Args:
+        owner: The kind, in the words of its author.
+        spec: Its spec.
+        old: The spec it replaces, None when it is new.
+    """
     template = spec.get("template") or {}
     errors = [
         *_selector_errors(owner, spec["selector"], template),
