@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from mutua.api.object import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -24,6 +25,7 @@ from mutua.api.object import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
     Object,
     Resource,
 )
@@ -39,7 +41,7 @@ PATIENCE: Final = 100.0
 
 NAMESPACED: Final = (
     PODS, SERVICES, SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, REPLICA_SETS,
-    ENDPOINT_SLICES,
+    STATEFUL_SETS, CONTROLLER_REVISIONS, ENDPOINT_SLICES,
 )  # fmt: skip
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ from typing import Final
 
 from mutua.api.object import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -15,6 +16,7 @@ from mutua.api.object import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from mutua.cluster.controllers.deployment import DeploymentController
@@ -23,13 +25,14 @@ from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.garbage import GarbageCollector
 from mutua.cluster.controllers.namespace import NamespaceController
 from mutua.cluster.controllers.replicaset import ReplicaSetController
+from mutua.cluster.controllers.statefulset import StatefulSetController
 from mutua.cluster.controllers.view import View
 from mutua.foundation.clock import Clock
 from mutua.store.port import ObjectStore
 
 FOLLOWED: Final = (
     NAMESPACES, PODS, SERVICES, SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, DEPLOYMENTS,
-    REPLICA_SETS, ENDPOINT_SLICES,
+    REPLICA_SETS, STATEFUL_SETS, CONTROLLER_REVISIONS, ENDPOINT_SLICES,
 )  # fmt: skip
 """Kinds that controllers and node keep in memory."""
 
@@ -74,6 +77,7 @@ class Controllers:
         NamespaceController,
         DeploymentController,
         ReplicaSetController,
+        StatefulSetController,
         EndpointSliceController,
         GarbageCollector,
     ]:
@@ -81,6 +85,7 @@ class Controllers:
             NamespaceController(self.view, self._namespaced),
             DeploymentController(self.view, self._clock, self.events),
             ReplicaSetController(self.view, self._clock, self.events, self._rng),
+            StatefulSetController(self.view, self._clock, self.events),
             EndpointSliceController(self.view),
             GarbageCollector(self.view),
         )

@@ -11,6 +11,7 @@ from typing import Final
 
 from mutua.api.object import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
@@ -18,6 +19,7 @@ from mutua.api.object import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
     Object,
     Resource,
 )
@@ -30,6 +32,7 @@ from mutua.store.port import NotFound
 OWNERS: Final = {
     "Deployment": DEPLOYMENTS,
     "ReplicaSet": REPLICA_SETS,
+    "StatefulSet": STATEFUL_SETS,
     "Pod": PODS,
     "Service": SERVICES,
     "ServiceAccount": SERVICE_ACCOUNTS,
@@ -40,6 +43,7 @@ OWNERS: Final = {
 
 DEPENDENTS: Final = (
     REPLICA_SETS, PODS, ENDPOINT_SLICES, SERVICES, CONFIG_MAPS, SECRETS, DEPLOYMENTS,
+    STATEFUL_SETS, CONTROLLER_REVISIONS,
 )  # fmt: skip
 """Kinds that are collected."""
 

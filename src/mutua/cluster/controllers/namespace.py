@@ -14,6 +14,7 @@ from mutua.api.object import (
     PODS,
     REPLICA_SETS,
     SERVICE_ACCOUNTS,
+    STATEFUL_SETS,
     Object,
     Resource,
 )
@@ -27,7 +28,7 @@ NAME_LABEL: Final = "kubernetes.io/metadata.name"
 FINALIZER: Final = "kubernetes"
 """Holds a Terminating namespace until it is empty."""
 
-CREATORS: Final = (DEPLOYMENTS, REPLICA_SETS, PODS)
+CREATORS: Final = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, PODS)
 """Deleted first and in this order: what creates goes before what it creates."""
 
 LOOK_AGAIN: Final = 1.0

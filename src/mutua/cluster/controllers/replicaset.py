@@ -3,17 +3,18 @@
 import random
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mutua.api.object import PODS, REPLICA_SETS, Object
 from mutua.api.selectors import read_label_selector
+from mutua.cluster.controllers.claiming import claim
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.ownership import (
     controller_of,
     is_controlled_by,
     is_terminating,
     owner_reference,
-    owners,
 )
 from mutua.cluster.controllers.pod_facts import is_active, is_ready, seconds_to_available
 from mutua.cluster.controllers.reconciler import Reconciler
@@ -21,7 +22,7 @@ from mutua.cluster.controllers.template_hash import ALPHABET
 from mutua.cluster.controllers.view import View
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import Rejected
-from mutua.store.mirror import Change, address, uid
+from mutua.store.mirror import Change, address
 
 SUFFIX: Final = 5
 """Random characters of a pod's name (Kubernetes generateName)."""
@@ -64,7 +65,8 @@ class ReplicaSetController:
         replica_set = self._view[REPLICA_SETS].get(*key)
         if replica_set is None or is_terminating(replica_set):
             return None
-        await self._settle_ownership(replica_set)
+        staying = filter(is_active, self._view[PODS].list(key[0]))
+        await claim(self._view, PODS, replica_set, staying, selects=partial(_selects, replica_set))
         pods = self._pods_of(replica_set)
         excess = len(pods) - int(replica_set["spec"].get("replicas") or 0)
         for _ in range(-excess):
@@ -76,21 +78,6 @@ class ReplicaSetController:
     def _pods_of(self, replica_set: Object) -> list[Object]:
         pods = self._view[PODS].list(replica_set["metadata"]["namespace"])
         return [pod for pod in pods if is_controlled_by(pod, replica_set) and is_active(pod)]
-
-    async def _settle_ownership(self, replica_set: Object) -> None:
-        """Adopt matching orphans, release pods whose labels were changed to no longer match."""
-        for pod in self._view[PODS].list(replica_set["metadata"]["namespace"]):
-            if not is_active(pod):
-                continue
-            mine, selected = is_controlled_by(pod, replica_set), _selects(replica_set, pod)
-            if mine and not selected:
-                references = [o for o in owners(pod) if o["uid"] != uid(replica_set)]
-            elif selected and controller_of(pod) is None:
-                references = [*owners(pod), owner_reference(replica_set)]
-            else:
-                continue
-            metadata = {**pod["metadata"], "ownerReferences": references}
-            await self._view.update(PODS, {**pod, "metadata": metadata})
 
     async def _create_pod(self, replica_set: Object) -> None:
         try:
