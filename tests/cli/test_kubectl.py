@@ -23,7 +23,24 @@ kind: ConfigMap
 metadata: {name: b}
 """
 
+STATEFUL_SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: a, image: x, command: [sleep, infinity]}]}
+"""
+
 FILES = {
+    "db.yaml": STATEFUL_SET,
+    "service-name.yaml": STATEFUL_SET.replace("spec:\n", "spec:\n  serviceName: db\n", 1),
+    "on-delete.yaml": STATEFUL_SET.replace(
+        "replicas: 0", "updateStrategy: {type: OnDelete}"
+    ).replace("name: db}\n", "name: idle}\n"),
     "two.yaml": CONFIG_MAPS,
     "changed.yaml": CONFIG_MAPS.replace("k: v", "k: w"),
     "enum.yaml": (
@@ -85,6 +102,14 @@ delete -f policy.yaml
 delete pa strict
 rollout restart deploy/nope
 rollout restart cm/a
+apply -f db.yaml
+apply -f service-name.yaml
+get sts -o wide
+rollout restart sts/db
+rollout status sts/db --timeout=20s
+scale statefulset db nope --replicas=0
+apply -f on-delete.yaml
+rollout status sts/idle
 wait --for=condition=Available deploy/nope --timeout=1s
 wait --for=condition=Ready pod --all --timeout=1s
 """

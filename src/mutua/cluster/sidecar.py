@@ -124,7 +124,8 @@ class MeshSidecars(SidecarProvider):
             namespace=meta["namespace"],
             address=pod["status"]["podIP"],
             service_account=spec.get("serviceAccountName") or "default",
-            workload=_workload_name(meta),
+            workload=_said(spec, "ISTIO_META_WORKLOAD_NAME"),
+            owner=_said(spec, "ISTIO_META_OWNER"),
             labels=meta.get("labels") or {},
             annotations=meta.get("annotations") or {},
             containers=tuple(c["name"] for c in spec["containers"] if c["name"] != SIDECAR),
@@ -134,8 +135,16 @@ class MeshSidecars(SidecarProvider):
         )
 
 
-def _workload_name(meta: Object) -> str:
-    """Return the Deployment's name: the pod's stem without the hash of its template."""
-    stem = str(meta.get("generateName", meta["name"])).rstrip("-")
-    template = (meta.get("labels") or {}).get("pod-template-hash", "")
-    return stem.removesuffix(f"-{template}")
+def _said(spec: Object, variable: str) -> str:
+    """Return what injection wrote into a variable of the proxy's container, "" if nothing."""
+    containers = (*(spec.get("initContainers") or ()), *spec["containers"])
+    return next(
+        (
+            str(one.get("value", ""))
+            for container in containers
+            if container["name"] == SIDECAR
+            for one in container.get("env") or ()
+            if one["name"] == variable
+        ),
+        "",
+    )

@@ -36,6 +36,9 @@ PROMETHEUS_PORT: Final = 15090
 XDS_SOCKET: Final = "/etc/istio/proxy/XDS"
 SDS_SOCKET: Final = "/var/run/secrets/workload-spiffe-uds/socket"
 
+TEMPLATE_HASHES: Final = frozenset({"pod-template-hash", "controller-revision-hash"})
+"""Labels that say which template a pod was made from: no property of the workload."""
+
 RECONNECT_FIRST: Final = "0.050s"
 RECONNECT_CEILING: Final = "1s"
 """Backoff towards the control plane.  Envoy's default ceiling, 30 s, suits a remote server that
@@ -71,7 +74,8 @@ class Sidecar:
         namespace: Its namespace.
         address: Its IP address.
         service_account: Its service account.
-        workload: Name of the Deployment it came from, or the pod's own.
+        workload: Name of the Deployment or StatefulSet it came from, or the pod's own.
+        owner: That object's path in the API, "" when nobody knows.
         labels: The pod's labels.
         annotations: The pod's annotations.
         containers: Names of the application's containers.
@@ -88,6 +92,7 @@ class Sidecar:
     address: str
     service_account: str
     workload: str = ""
+    owner: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     containers: tuple[str, ...] = ()
@@ -150,7 +155,7 @@ def bootstrap(sidecar: Sidecar) -> dict[str, Any]:
 
 def _node(sidecar: Sidecar) -> dict[str, Any]:
     workload = sidecar.workload or sidecar.pod
-    labels = {name: value for name, value in sidecar.labels.items() if name != "pod-template-hash"}
+    labels = {name: value for name, value in sidecar.labels.items() if name not in TEMPLATE_HASHES}
     return {
         "id": sidecar.node_id,
         "cluster": f"{workload}.{sidecar.namespace}",
@@ -160,7 +165,7 @@ def _node(sidecar: Sidecar) -> dict[str, Any]:
             "INSTANCE_IPS": sidecar.address,
             "SERVICE_ACCOUNT": sidecar.service_account,
             "WORKLOAD_NAME": workload,
-            "OWNER": f"kubernetes://apis/apps/v1/namespaces/{sidecar.namespace}/deployments/{workload}",
+            "OWNER": sidecar.owner,
             "LABELS": labels,
             "ANNOTATIONS": dict(sidecar.annotations),
             "APP_CONTAINERS": ",".join(sidecar.containers),

@@ -9,7 +9,8 @@ SIDECAR = Sidecar(
     address="10.244.0.7",
     service_account="web",
     workload="web",
-    labels={"app": "web", "pod-template-hash": "5f7"},
+    owner="kubernetes://apis/apps/v1/namespaces/shop/deployments/web",
+    labels={"app": "web", "pod-template-hash": "5f7", "controller-revision-hash": "web-5f7"},
     containers=("app",),
 )
 
@@ -21,6 +22,8 @@ def test_the_node_is_istios() -> None:
     assert node["cluster"] == "web.shop"
     assert node["metadata"]["SERVICE_ACCOUNT"] == "web"
     assert node["metadata"]["LABELS"] == {"app": "web"}
+    assert node["metadata"]["WORKLOAD_NAME"] == "web"
+    assert node["metadata"]["OWNER"] == SIDECAR.owner
 
 
 def test_every_field_exists_in_envoys_schema() -> None:

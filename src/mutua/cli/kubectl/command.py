@@ -12,6 +12,7 @@ from mutua.cli.kubectl.label import label
 from mutua.cli.kubectl.objects import apply, get
 from mutua.cli.kubectl.processes import execute, logs
 from mutua.cli.kubectl.rollout import rollout
+from mutua.cli.kubectl.scaling import scale
 from mutua.cli.kubectl.session import Session, namespace_option
 from mutua.cli.kubectl.waiting import wait
 from mutua.cli.main import layout_of
@@ -32,5 +33,5 @@ def command(
     context.obj = Session(layout_of(mesh, state_dir), namespace)
 
 
-for one in (apply, get, delete, execute, logs, label, wait, rollout):
+for one in (apply, get, delete, execute, logs, label, scale, wait, rollout):
     command.add_command(one)

@@ -6,7 +6,15 @@ import click
 from lightkube import Client
 
 from mutua.api.kinds import kind_of
-from mutua.api.object import DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES, Object, Resource
+from mutua.api.object import (
+    DEPLOYMENTS,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    STATEFUL_SETS,
+    Object,
+    Resource,
+)
 from mutua.api.selectors import equality_selector, read_label_selector
 from mutua.cli.client import list_objects, resource_class
 from mutua.cli.kubectl.arguments import parse_kind
@@ -15,7 +23,7 @@ from mutua.foundation.errors import Rejected, Unavailable
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 """Annotation that names the container commands mean when none is named."""
 
-SELECTING: Final[tuple[Resource, ...]] = (DEPLOYMENTS, REPLICA_SETS, SERVICES)
+SELECTING: Final[tuple[Resource, ...]] = (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, SERVICES)
 """Kinds that stand for their pods."""
 
 
