@@ -104,6 +104,14 @@ class FakeCluster:
         metadata = pod["metadata"]
         await self.store.delete(PODS, metadata["namespace"], metadata["name"], grace=0)
 
+    async def play_node(self, namespace: str = "shop") -> None:
+        """Make every new pod ready, end every pod that should go."""
+        for pod in (await self.store.list(PODS, namespace)).items:
+            if pod["metadata"].get("deletionTimestamp"):
+                await self.finish_deletion(pod)
+            elif "status" not in pod:
+                await self.make_ready(pod)
+
     async def until(self, probe: Callable[[], Any], patience: float = PATIENCE) -> Any:
         """Wait until an async (or plain) question has a truthy answer, and return it."""
         step = 0.01
@@ -152,6 +160,12 @@ def deployment(name: str = "web", *, replicas: int = 1, **spec: Any) -> Object:
             **spec,
         },
     }
+
+
+def stateful_set(name: str = "web", *, replicas: int = 1, **spec: Any) -> Object:
+    """Build a StatefulSet in namespace `shop` whose container needs nothing."""
+    obj = deployment(name, replicas=replicas, serviceName=name, **spec)
+    return obj | {"kind": "StatefulSet"}
 
 
 def service(name: str = "web", *, ports: list[dict[str, Any]] | None = None) -> Object:

@@ -4,7 +4,15 @@ import pytest
 
 from mutua.api.defaults import apply_defaults
 from mutua.api.kinds import kind_of
-from mutua.api.object import DEPLOYMENTS, NAMESPACES, PEER_AUTHENTICATIONS, PODS, SECRETS, SERVICES
+from mutua.api.object import (
+    DEPLOYMENTS,
+    NAMESPACES,
+    PEER_AUTHENTICATIONS,
+    PODS,
+    SECRETS,
+    SERVICES,
+    STATEFUL_SETS,
+)
 
 
 def container(**fields: Any) -> dict[str, Any]:
@@ -49,6 +57,19 @@ def test_a_deployment_rolls_a_quarter_at_a_time() -> None:
         "type": "RollingUpdate",
         "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"},
     }
+
+
+def test_a_stateful_set_is_in_order_and_rolls() -> None:
+    assert apply_defaults(kind_of(STATEFUL_SETS), {"spec": {}})["spec"] == {
+        "replicas": 1,
+        "podManagementPolicy": "OrderedReady",
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        "revisionHistoryLimit": 10,
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+    }
+    manual = {"spec": {"updateStrategy": {"type": "OnDelete"}}}
+    defaulted = apply_defaults(kind_of(STATEFUL_SETS), manual)
+    assert defaulted["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
 
 def test_no_replicas_are_no_replicas() -> None:

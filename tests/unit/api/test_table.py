@@ -8,6 +8,7 @@ from mutua.api.age import age, human_duration
 from mutua.api.kinds import KINDS, kind_of
 from mutua.api.object import (
     AUTHORIZATION_POLICIES,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     DESTINATION_RULES,
     ENDPOINT_SLICES,
@@ -18,6 +19,7 @@ from mutua.api.object import (
     REPLICA_SETS,
     SECRETS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from mutua.api.table import table
@@ -180,6 +182,26 @@ def test_deployments_and_replica_sets() -> None:
     assert wide["Selector"] == "app=web,tier in (a,b)"
     shown = printed(REPLICA_SETS, obj)
     assert (shown["Desired"], shown["Current"], shown["Ready"]) == (3, 3, 1)
+
+
+def test_stateful_sets_and_their_revisions() -> None:
+    template = {"spec": {"containers": [{"name": "a", "image": "x"}]}}
+    obj = {
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 3, "template": template},
+        "status": {"readyReplicas": 2},
+    }
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "controller": True}
+
+    assert list(printed(STATEFUL_SETS, obj)) == ["Name", "Ready", "Age"]
+    wide = printed(STATEFUL_SETS, obj, wide=True)
+    assert (wide["Ready"], wide["Containers"], wide["Images"]) == ("2/3", "a", "x")
+    shown = printed(
+        CONTROLLER_REVISIONS,
+        {"metadata": {"name": "web-1", "ownerReferences": [owner]}, "revision": 4},
+    )
+    assert (shown["Controller"], shown["Revision"]) == ("statefulset.apps/web", 4)
+    assert printed(CONTROLLER_REVISIONS, {"metadata": {}})["Controller"] == "<none>"
 
 
 def test_endpoint_slices_are_abridged() -> None:

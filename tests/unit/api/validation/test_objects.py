@@ -9,6 +9,7 @@ from mutua.api.defaults import apply_defaults
 from mutua.api.kinds import kind_of
 from mutua.api.object import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -16,6 +17,7 @@ from mutua.api.object import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from mutua.api.validation import validate
@@ -101,6 +103,43 @@ DEPLOYMENT_RULES = [
     (deployment(strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}), "may not be 0 when"),
     (deployment(strategy={"type": "Recreate"}),                       None),
 ]
+
+CHANGED = {**TEMPLATE, "spec": {"containers": [{"name": "a", "image": "y"}]}}
+
+
+def stateful(**spec: Any) -> dict[str, Any]:
+    return deployment(**{"serviceName": "web", **spec})
+
+
+STATEFUL_RULES = [
+    (stateful(),                                                      None),
+    (stateful(serviceName=""),                                        None),
+    (stateful(serviceName="web.shop"),                                "spec.serviceName: Invalid value"),
+    (stateful(selector={}),                                           "empty selector is invalid for statefulset"),
+    (stateful(selector={"matchLabels": {"app": "other"}}),            "`selector` does not match template `labels`"),
+    (stateful(template=None),                                         "spec.template: Required value"),
+    (stateful(podManagementPolicy="Any"),                             'spec.podManagementPolicy: Unsupported value: "Any": supported values: "OrderedReady", "Parallel"'),
+    (stateful(updateStrategy={"type": "Recreate"}),                   "spec.updateStrategy.type: Unsupported value"),
+    (stateful(updateStrategy={"rollingUpdate": {"partition": -1}}),   "spec.updateStrategy.rollingUpdate.partition: Invalid value: -1"),
+    (stateful(updateStrategy={"rollingUpdate": {"maxUnavailable": 2}}), "spec.updateStrategy.rollingUpdate.maxUnavailable: Forbidden: not supported"),
+    (stateful(updateStrategy={"rollingUpdate": {"maxUnavailable": 1}}), None),
+    (stateful(updateStrategy={"type": "OnDelete"}),                   None),
+    (stateful(updateStrategy={"type": "OnDelete", "rollingUpdate": {}}), "spec.updateStrategy.rollingUpdate: Forbidden: only allowed for"),
+    (stateful(ordinals={"start": -1}),                                "spec.ordinals.start: Invalid value: -1"),
+    (stateful(volumeClaimTemplates=[{"metadata": {"name": "data"}}]), "spec.volumeClaimTemplates: Forbidden: not supported by mutua: there are no persistent volumes"),
+    (stateful() | {"metadata": {"name": "x" * 53}},                   "metadata.name: Invalid value"),
+    (stateful() | {"metadata": {"name": "x" * 52}},                   None),
+    (stateful() | {"metadata": {"name": "my.web"}},                   "its pods' host names begin with it"),
+]
+STATEFUL_CHANGES = [
+    (stateful(replicas=3, minReadySeconds=4, ordinals={"start": 2}),  None),
+    (stateful(template=CHANGED, updateStrategy={"type": "OnDelete"}), None),
+    (stateful(revisionHistoryLimit=3),                                None),
+    (stateful(persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"}), None),
+    (stateful(serviceName="other"),                                   "spec.serviceName: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"),
+    (stateful(podManagementPolicy="Parallel"),                        "spec.podManagementPolicy: Forbidden"),
+    (stateful(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]}), "spec.selector: Forbidden"),
+]
 CONTENT = [
     (CONFIG_MAPS, {"data": {"a.b-C_1": "x"}},                         None),
     (CONFIG_MAPS, {"data": {"a/b": "x"}},                             "data[a/b]: Invalid value"),
@@ -159,6 +198,25 @@ def test_service_features_without_effect_are_warned_about(spec: dict[str, Any]) 
 @pytest.mark.parametrize(("obj", "complaint"), DEPLOYMENT_RULES)
 def test_deployments(obj: dict[str, Any], complaint: str | None) -> None:
     assert_verdict(judge(DEPLOYMENTS, obj), complaint)
+
+
+@pytest.mark.parametrize(("obj", "complaint"), STATEFUL_RULES)
+def test_stateful_sets(obj: dict[str, Any], complaint: str | None) -> None:
+    assert_verdict(judge(STATEFUL_SETS, obj), complaint)
+
+
+@pytest.mark.parametrize(("obj", "complaint"), STATEFUL_CHANGES)
+def test_only_some_of_a_stateful_set_may_change(obj: dict[str, Any], complaint: str | None) -> None:
+    old = apply_defaults(kind_of(STATEFUL_SETS), stateful())
+
+    assert_verdict(judge(STATEFUL_SETS, obj, old), complaint)
+
+
+def test_a_revision_never_changes() -> None:
+    old = {"data": {"spec": {}}, "revision": 1}
+
+    assert_verdict(judge(CONTROLLER_REVISIONS, {"data": {}, "revision": 2}, old), "data: Invalid")
+    assert_verdict(judge(CONTROLLER_REVISIONS, {"data": {"spec": {}}, "revision": 2}, old), None)
 
 
 @pytest.mark.parametrize("resource", [DEPLOYMENTS, REPLICA_SETS])

@@ -15,18 +15,9 @@ async def has_pods(cluster: FakeCluster, count: int) -> list[Object]:
     return await cluster.pods()
 
 
-async def play_node(cluster: FakeCluster) -> None:
-    """Make every pod ready, end every pod that should go."""
-    for pod in (await cluster.store.list(PODS, "shop")).items:
-        if pod["metadata"].get("deletionTimestamp"):
-            await cluster.finish_deletion(pod)
-        elif "status" not in pod:
-            await cluster.make_ready(pod)
-
-
 async def rolled_out(cluster: FakeCluster, name: str = "web") -> Object:
     async def probe() -> Object | None:
-        await play_node(cluster)
+        await cluster.play_node()
         obj = await cluster.store.get(DEPLOYMENTS, "shop", name)
         status = obj.get("status") or {}
         wanted = obj["spec"]["replicas"]
