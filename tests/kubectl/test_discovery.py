@@ -19,6 +19,7 @@ def test_api_resources_and_versions(cluster: Cluster) -> None:
     for words in (
         ["peerauthentications", "pa", "security.istio.io/v1", "true", "PeerAuthentication"],
         ["deployments", "deploy", "apps/v1", "true", "Deployment"],
+        ["statefulsets", "sts", "apps/v1", "true", "StatefulSet"],
         ["namespaces", "ns", "v1", "false", "Namespace"],
     ):
         assert any(line.split()[: len(words)] == words for line in resources.splitlines()), words

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mutua.api.object import CONFIG_MAPS, PEER_AUTHENTICATIONS
+from mutua.api.object import CONFIG_MAPS, PEER_AUTHENTICATIONS, STATEFUL_SETS
 
 Cluster = Any  # the fixture's class lives in conftest, which tests cannot import
 
@@ -71,6 +71,36 @@ spec: {}
     assert "Warning:" in out
     assert "not" in out
     assert "enforced" in out
+
+
+def test_a_stateful_set_says_what_it_cannot_have_and_what_never_changes(cluster: Cluster) -> None:
+    def web(spec: str) -> str:
+        return f"""
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: web}}
+spec:
+  {spec}
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: a, image: x}}]}}
+"""
+
+    claims = web("volumeClaimTemplates: [{metadata: {name: data}, spec: {}}]")
+    complaint = cluster.kubectl("apply", "-f", "-", stdin=claims, fails=True)
+    assert 'The StatefulSet "web" is invalid: spec.volumeClaimTemplates: Forbidden' in complaint
+    assert "use an emptyDir volume" in complaint
+    assert cluster.run(cluster.registry.list(STATEFUL_SETS)).items == ()
+
+    assert "created" in cluster.kubectl("apply", "-f", "-", stdin=web("serviceName: web"))
+    assert "unchanged" in cluster.kubectl("apply", "-f", "-", stdin=web("serviceName: web"))
+    complaint = cluster.kubectl("apply", "-f", "-", stdin=web("serviceName: x"), fails=True)
+    assert "spec.serviceName: Forbidden: updates to statefulset spec for fields other" in complaint
+    patch = '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":2}}}}'
+    assert "patched" in cluster.kubectl("patch", "sts", "web", "-p", patch)
+    header = cluster.kubectl("get", "sts", "-o", "wide").splitlines()[0].split()
+    assert header == ["NAME", "READY", "AGE", "CONTAINERS", "IMAGES"]
 
 
 def test_a_missing_namespace_is_named(cluster: Cluster) -> None:

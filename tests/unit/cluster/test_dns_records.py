@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 
 from mutua.api.object import Object
+from mutua.cluster.controllers.endpoints import endpoint_slices
+from mutua.cluster.controllers.stateful_pod import new_pod
 from mutua.cluster.dns_records import Records
 from mutua.cluster.dns_wire import Answer, Target
+from mutua.testing.cluster import service as service_of_pods
+from mutua.testing.cluster import stateful_set
 
 WEB = "web.foo.svc.cluster.local"
 
@@ -109,6 +113,28 @@ def test_addresses_that_are_none_are_left_out() -> None:
 
     assert Records([service(clusterIP="None")], slices).lookup(WEB) == Answer(("10.244.0.2",))
     assert Records([service(clusterIP="fd00::1")]).lookup(WEB) == Answer()
+
+
+def test_a_pod_of_a_stateful_set_is_known_by_its_own_name() -> None:
+    web = stateful_set()
+    pod = new_pod({**web, "metadata": web["metadata"] | {"uid": "1"}}, 3, web["spec"]["template"],
+                  revision="web-1")  # fmt: skip
+    pod["metadata"]["uid"] = "2"
+    pod["status"] = {"podIP": "10.244.0.7"}
+    headless = service_of_pods(ports=[{"name": "http", "port": 80}])
+    headless["metadata"]["uid"] = "3"
+    headless["spec"]["clusterIP"] = "None"
+    full = "web.shop.svc.cluster.local"
+
+    def answer(name: str, **spec: Any) -> Answer | None:
+        asked = {**headless, "spec": headless["spec"] | spec}
+        return Records([asked], endpoint_slices(asked, [pod])).lookup(f"{name}{full}")
+
+    assert answer("web-3.") is None, "not ready, and nobody asked for those"
+    assert answer("web-3.", publishNotReadyAddresses=True) == Answer(("10.244.0.7",))
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    assert answer("web-3.") == answer("") == Answer(("10.244.0.7",))
+    assert answer("_http._tcp.") == Answer(targets=(Target(f"web-3.{full}", 80),))
 
 
 def test_an_empty_cluster_has_its_zones() -> None:

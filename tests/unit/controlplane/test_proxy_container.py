@@ -103,6 +103,12 @@ def test_nothing_secret_is_in_the_pod() -> None:
             id="a replica set that no deployment made",
         ),
         pytest.param(
+            {"name": "web-0", "ownerReferences": owned_by("StatefulSet", "web")},
+            "web",
+            "apps/v1/namespaces/shop/statefulsets/web",
+            id="a stateful set",
+        ),
+        pytest.param(
             {"ownerReferences": owned_by("Job", "nightly", "batch/v1")},
             "nightly",
             "batch/v1/namespaces/shop/jobs/nightly",

@@ -18,6 +18,7 @@ from mutua.xds import bootstrap
         ("web-1.shop", Target("", "web-1", "shop")),
         ("deploy/web", Target("deploy", "web", "here")),
         ("deployment/web.shop", Target("deployment", "web", "shop")),
+        ("statefulset/web.shop", Target("statefulset", "web", "shop")),
         ("svc/web.shop", Target("svc", "web", "shop")),
     ],
 )
