@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -39,6 +40,26 @@ with socket.create_connection((sys.argv[1], 9000), 5) as s:
     print(s.makefile().readline().strip())
 """
 
+KEEP_ASKING = """
+import collections, json, os, socket
+seen = collections.Counter()
+while not os.path.exists("/tmp/enough"):
+    for pod in ("web-0", "web-1"):
+        try:
+            address = socket.gethostbyname(f"{pod}.web")
+        except OSError:
+            seen["away"] += 1
+            continue
+        try:
+            with socket.create_connection((address, 9000), 5) as s:
+                s.settimeout(5)
+                s.sendall(b"hello\\n")
+                seen[s.makefile().readline().strip() or "closed"] += 1
+        except OSError as error:
+            seen[repr(error)] += 1
+print(json.dumps(seen))
+"""
+
 
 def indented(text: str) -> str:
     return "".join(f"    {line}\n" for line in text.strip().splitlines())
@@ -69,6 +90,8 @@ data:
 {indented(SERVE)}
   ask.py: |
 {indented(ASK)}
+  keep_asking.py: |
+{indented(KEEP_ASKING)}
 ---
 apiVersion: v1
 kind: Service
@@ -130,22 +153,25 @@ def identities(mesh: RunningMesh) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
 
 
+def demand_mutual_tls(mesh: RunningMesh) -> None:
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+        "metadata: {name: default, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n"
+    )
+    mesh.kubectl("wait", "--for=condition=InForce", "pa/default", "-n", "shop")
+
+
 def test_each_pod_is_reached_by_its_own_name_over_mutual_tls(shop: RunningMesh) -> None:
-    for pod in PODS:
-        for suffix in ("", ".shop", ".shop.svc.cluster.local"):
-            answer = get(shop, "inside", f"{pod}.web{suffix}")
-            assert answer["host"] == pod
-            assert "URI=spiffe://cluster.local/ns/shop/sa/default" in answer["proof"]
+    for pod, name in zip(PODS, ("web-0.web.shop", "web-1.web"), strict=True):
+        answer = get(shop, "inside", name)
+        assert answer["host"] == pod
+        assert "URI=spiffe://cluster.local/ns/shop/sa/default" in answer["proof"]
         assert run(shop, "inside", "python3", "/p/ask.py", f"{pod}.web.shop") == f"{pod}\n"
         assert get(shop, "outside", f"{pod}.web") == {"host": pod, "proof": ""}
 
 
 def test_under_strict_a_pod_without_a_sidecar_is_refused(shop: RunningMesh) -> None:
-    shop.apply(
-        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
-        "metadata: {name: default, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n"
-    )
-    shop.kubectl("wait", "--for=condition=InForce", "pa/default", "-n", "shop")
+    demand_mutual_tls(shop)
 
     for pod in PODS:
         assert get(shop, "outside", f"{pod}.web") == {}
@@ -162,11 +188,23 @@ def test_a_pod_knows_its_own_name(shop: RunningMesh) -> None:
     assert said.splitlines() == ["web-1", full, f"{address}\t{full} web-1"]
 
 
-@pytest.mark.parametrize("kind", ["sts", "statefulset"])
-def test_istioctl_knows_the_set(shop: RunningMesh, kind: str) -> None:
-    said = shop.mutua("istioctl", "x", "describe", "pod", f"{kind}/web.shop").stdout
+def test_istioctl_knows_the_set(shop: RunningMesh) -> None:
+    said = shop.mutua("istioctl", "x", "describe", "pod", "sts/web.shop").stdout
 
     assert said.startswith("Pod: web-")
+
+
+def test_whoever_finds_a_pod_s_name_reaches_it_over_mutual_tls(shop: RunningMesh) -> None:
+    demand_mutual_tls(shop)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(run, shop, "inside", "python3", "/p/keep_asking.py")
+        shop.kubectl("rollout", "restart", "sts/web", "-n", "shop")
+        rolled_out(shop, "web")
+        run(shop, "inside", "touch", "/tmp/enough")
+        seen = json.loads(asking.result())
+
+    assert seen.keys() == {"web-0", "web-1", "away"}, seen
 
 
 def test_names_outlive_the_pods_and_a_rollout_outlives_the_daemon(shop: RunningMesh) -> None:

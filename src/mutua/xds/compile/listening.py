@@ -93,7 +93,11 @@ def _joined(port: SharedPort, view: PortView, *, ours: bool) -> SharedPort:
 
 
 def _addresses(view: PortView) -> tuple[str, ...]:
-    """Return where clients dial a Service that is found by address."""
+    """Return where clients dial a Service that is found by address.
+
+    Pods that are not ready count: once a pod's name resolves, every client must have its listener,
+    or the first connections would pass through in plaintext.
+    """
     if view.service.headless:
-        return tuple(endpoint.address for endpoint in view.endpoints if endpoint.ready)
+        return tuple(endpoint.address for endpoint in view.endpoints)
     return tuple(one for one in view.service.addresses if "/" not in one)
