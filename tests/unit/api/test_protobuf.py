@@ -150,6 +150,23 @@ def test_embedded_messages_belong_to_their_object() -> None:
     }
 
 
+def test_a_stateful_set() -> None:
+    rolling = field(1, "RollingUpdate") + field(2, field(1, 0))
+    spec = field(1, 0) + field(5, "web") + field(6, "Parallel") + field(7, rolling) + field(8, 0)
+    more = field(9, 3) + field(10, field(1, "Retain")) + field(11, field(1, 5))
+
+    assert decoded("StatefulSet", field(2, spec + more))["spec"] == {
+        "replicas": 0,
+        "serviceName": "web",
+        "podManagementPolicy": "Parallel",
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        "revisionHistoryLimit": 0,
+        "minReadySeconds": 3,
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"},
+        "ordinals": {"start": 5},
+    }
+
+
 def test_times_become_rfc_3339_and_the_zero_time_is_absent() -> None:
     event = decoded(
         "Event",

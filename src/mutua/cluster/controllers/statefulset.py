@@ -16,7 +16,7 @@ from mutua.cluster.controllers.ownership import controller_of, is_controlled_by,
 from mutua.cluster.controllers.pod_facts import is_finished
 from mutua.cluster.controllers.reconciler import Reconciler
 from mutua.cluster.controllers.revision_history import RevisionHistory, Templates
-from mutua.cluster.controllers.stateful_plan import Wish, next_steps
+from mutua.cluster.controllers.stateful_plan import Member, Wish, next_steps
 from mutua.cluster.controllers.stateful_pod import (
     identity_labels,
     member_of,
@@ -74,10 +74,11 @@ class StatefulSetController:
         templates = await self._history.templates(stateful_set)
         wish = read_wish(stateful_set, revision.name_of(templates.newest))
         failure = await self._step(stateful_set, wish, templates)
-        again = await self._report(stateful_set, wish, templates)
+        stateful_set = await self._report(stateful_set, wish, templates)
+        await self._forget_history(stateful_set)
         if failure is not None:
             raise failure
-        return again
+        return self._seconds_to_next_look(stateful_set)
 
     async def _claim_pods(self, stateful_set: Object) -> None:
         def selects(pod: Object) -> bool:
@@ -89,17 +90,16 @@ class StatefulSetController:
 
     def _pods_of(self, stateful_set: Object) -> _Pods:
         pods = self._view[PODS].list(stateful_set["metadata"]["namespace"])
-        found = ((ordinal_of(stateful_set, pod), pod) for pod in pods
-                 if is_controlled_by(pod, stateful_set))  # fmt: skip
+        mine = (pod for pod in pods if is_controlled_by(pod, stateful_set))
+        found = ((ordinal_of(stateful_set, pod), pod) for pod in mine)
         return {ordinal: pod for ordinal, pod in found if ordinal is not None}
 
     async def _step(
         self, stateful_set: Object, wish: Wish, templates: Templates
     ) -> MutuaError | None:
         """Create and delete what is due now; return what went wrong, to be said in the status."""
-        pods, now = self._pods_of(stateful_set), self._clock.now()
-        members = [member_of(stateful_set, number, pod, now) for number, pod in pods.items()]
-        steps = next_steps(wish, members)
+        pods = self._pods_of(stateful_set)
+        steps = next_steps(wish, self._members(stateful_set, pods))
         try:
             for ordinal, pod in pods.items():
                 await self._restore_labels(stateful_set, ordinal, pod)
@@ -145,17 +145,28 @@ class StatefulSetController:
         what = _what("delete", name, stateful_set)
         self._record(stateful_set, "Normal", "SuccessfulDelete", f"{what} successful")
 
-    async def _report(self, stateful_set: Object, wish: Wish, templates: Templates) -> float | None:
-        pods, now = self._pods_of(stateful_set), self._clock.now()
-        members = [member_of(stateful_set, number, pod, now) for number, pod in pods.items()]
+    async def _report(self, stateful_set: Object, wish: Wish, templates: Templates) -> Object:
+        members = self._members(stateful_set, self._pods_of(stateful_set))
         current = revision.name_of(templates.current)
         status = stateful_status(stateful_set, wish, members, current=current)
-        if status != stateful_set.get("status"):
-            changed = {**stateful_set, "status": status}
-            stateful_set = await self._view.update_status(STATEFUL_SETS, changed)
-        used = {status["currentRevision"], wish.revision, *map(revision_of, pods.values())}
+        if status == stateful_set.get("status"):
+            return stateful_set
+        changed = {**stateful_set, "status": status}
+        return await self._view.update_status(STATEFUL_SETS, changed)
+
+    async def _forget_history(self, stateful_set: Object) -> None:
+        status, pods = stateful_set["status"], self._pods_of(stateful_set).values()
+        used = {status["currentRevision"], status["updateRevision"], *map(revision_of, pods)}
         await self._history.forget(stateful_set, used)
-        waits = [seconds_left(stateful_set, pod, now) for pod in pods.values()]
+
+    def _members(self, stateful_set: Object, pods: _Pods) -> list[Member]:
+        now = self._clock.now()
+        return [member_of(stateful_set, ordinal, pod, now) for ordinal, pod in pods.items()]
+
+    def _seconds_to_next_look(self, stateful_set: Object) -> float | None:
+        """Return when time alone makes a pod available."""
+        pods, now = self._pods_of(stateful_set).values(), self._clock.now()
+        waits = [seconds_left(stateful_set, pod, now) for pod in pods]
         return min((wait for wait in waits if wait), default=None)
 
     def _record(self, stateful_set: Object, severity: Any, reason: str, message: str) -> None:

@@ -49,6 +49,16 @@ def test_proxies_share_what_does_not_depend_on_them() -> None:
     assert first[ROUTE].layers[0] is not other[ROUTE].layers[0]
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_headless_pod_has_its_listener_before_its_name_resolves(*, ready: bool) -> None:
+    web = pod("shop", "web", "10.244.0.2")
+    headless = service("shop", "web", {"name": "tcp-echo", "port": 9000}, address="None")
+    slices = [endpoint_slice(headless, [web], ready=ready)]
+    snapshot = build_snapshot({PODS: [web], SERVICES: [headless], ENDPOINT_SLICES: slices})
+
+    assert "10.244.0.2_9000" in compile_proxy(snapshot, "shop-web")[LISTENER]
+
+
 def test_short_names_mean_the_clients_own_namespace() -> None:
     snapshot = build_snapshot(mesh(2, namespaces=2))
 
