@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mutua.api.object import Object
+from mutua.api.validation.mesh_config import check_mesh_config, is_mesh_config
 from mutua.api.validation.names import data_key, name_errors
 from mutua.api.verdict import (
     ErrorType,
@@ -41,6 +42,8 @@ def check_config_map(obj: Object, old: Object | None) -> Verdict:
     errors = [*_content_errors(obj, ("data", "binaryData")), *_frozen_errors(obj, old)]
     both = (obj.get("data") or {}).keys() & (obj.get("binaryData") or {}).keys()
     errors += [duplicate(f"binaryData[{key}]", key) for key in sorted(both)]
+    if not errors and is_mesh_config(obj):
+        return check_mesh_config(obj, old)
     return Verdict(errors=errors)
 
 
