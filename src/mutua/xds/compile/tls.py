@@ -7,26 +7,13 @@ certificate does.  Specification: istio-semantics sections 2.5 and 3.6.
 from collections.abc import Sequence
 from typing import Any, Final
 
+from mutua.api.mesh_config import TlsProfile, TlsVersion
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile.names import CERTIFICATE_SECRET, SDS_CLUSTER, SERVER_ALPN, TRUST_SECRET
 from mutua.xds.proto import DownstreamTlsContext, RawBuffer, UpstreamTlsContext, pack
 
 TLS: Final = "envoy.transport_sockets.tls"
 RAW: Final = "envoy.transport_sockets.raw_buffer"
-
-TLS_PARAMETERS: Final = {
-    "tls_minimum_protocol_version": "TLSv1_2",
-    "tls_maximum_protocol_version": "TLSv1_3",
-    "cipher_suites": [  # of TLS 1.2; those of 1.3 are not configurable
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "AES256-GCM-SHA384",
-        "AES128-GCM-SHA256",
-    ],
-}
-"""Versions and ciphers, both sides.  mutua proxies always agree on TLS 1.3."""
 
 SDS: Final = {
     "api_config_source": {
@@ -55,6 +42,16 @@ SDS: Final = {
 """Where secrets come from."""
 
 
+def tls_parameters(profile: TlsProfile) -> dict[str, Any]:
+    """Return versions, key exchanges and ciphers; what a profile leaves open, Envoy chooses."""
+    return {
+        "tls_minimum_protocol_version": profile.minimum.value,
+        "tls_maximum_protocol_version": TlsVersion.TLS_1_3.value,
+        "cipher_suites": profile.ciphers,
+        "ecdh_curves": profile.curves,
+    }
+
+
 def trusted_prefixes(settings: MeshSettings) -> list[str]:
     """Return the SPIFFE ID prefixes of every trust domain that this mesh accepts."""
     domains = dict.fromkeys((settings.trust_domain, *settings.trust_domain_aliases))
@@ -67,7 +64,7 @@ def downstream_tls(settings: MeshSettings) -> dict[str, Any]:
     Which peer may do what is not decided here but by AuthorizationPolicy.
     """
     context = DownstreamTlsContext(
-        common_tls_context=_common(SERVER_ALPN, prefixes=trusted_prefixes(settings)),
+        common_tls_context=_common(settings, SERVER_ALPN, prefixes=trusted_prefixes(settings)),
         require_client_certificate={"value": True},
     )
     return {"name": TLS, "typed_config": pack(context)}
@@ -83,7 +80,7 @@ def upstream_tls(
     """
     prefixes = [] if identities else trusted_prefixes(settings)
     context = UpstreamTlsContext(
-        common_tls_context=_common(alpn, exact=identities, prefixes=prefixes), sni=sni
+        common_tls_context=_common(settings, alpn, exact=identities, prefixes=prefixes), sni=sni
     )
     return {"name": TLS, "typed_config": pack(context)}
 
@@ -103,12 +100,16 @@ def exactly(name: str) -> list[dict[str, Any]]:
 
 
 def _common(
-    alpn: Sequence[str], *, exact: Sequence[str] = (), prefixes: Sequence[str] = ()
+    settings: MeshSettings,
+    alpn: Sequence[str],
+    *,
+    exact: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
 ) -> dict[str, Any]:
     matchers = [matcher for name in exact for matcher in exactly(name)]
     matchers += [{"san_type": "URI", "matcher": {"prefix": prefix}} for prefix in prefixes]
     return {
-        "tls_params": TLS_PARAMETERS,
+        "tls_params": tls_parameters(settings.mesh_tls),
         "alpn_protocols": alpn,
         "tls_certificate_sds_secret_configs": [{"name": CERTIFICATE_SECRET, "sds_config": SDS}],
         "combined_validation_context": {
