@@ -224,7 +224,7 @@ def _transport(shape: OutboundShape, settings: MeshSettings) -> dict[str, Any]:
         return {}
     if tls.mode is TlsMode.ISTIO_MUTUAL:
         return {"transport_socket": _mesh_tls(shape, settings)}
-    socket = foreign_tls(tls, http2=_speaks_http2(shape), expected=shape.identities)
+    socket = foreign_tls(tls, settings, http2=_speaks_http2(shape), expected=shape.identities)
     return {"transport_socket": socket}
 
 

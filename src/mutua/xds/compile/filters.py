@@ -1,12 +1,15 @@
 """The network filters that both directions share: HTTP connection manager, TCP proxy, inspectors.
 
-Kept lean on purpose: no access log, no tracing, no filter that does not act.  Every filter here
-costs every request of the mesh.  Specification: istio-semantics section 2.6.
+Kept lean on purpose: no tracing, no filter that does not act.  Every filter here costs every
+request of the mesh.  Specification: istio-semantics section 2.6.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from mutua.api.mesh_config import PathNormalization
+from mutua.model.settings import MeshSettings
+from mutua.xds.compile.access_log import access_logs
 from mutua.xds.proto import (
     HttpConnectionManager,
     HttpInspector,
@@ -20,30 +23,45 @@ from mutua.xds.proto import (
 ADS: Final = {"ads": {}, "initial_fetch_timeout": {}, "resource_api_version": "V3"}
 """The stream on which the configuration itself arrived; wait for it as long as it takes."""
 
-NEVER: Final[Mapping[str, Any]] = {}
+NEVER: Final[dict[str, Any]] = {}
 """A duration of zero, which Envoy reads as "no timeout"."""
 
 TLS_INSPECTOR_BUFFER: Final = 512
 """Bytes the TLS inspector reads at first; it grows when a ClientHello is longer."""
 
 
-def http_connection_manager(stat_prefix: str, **settings: Any) -> dict[str, Any]:
+NORMALIZATIONS: Final[Mapping[PathNormalization, dict[str, Any]]] = {
+    PathNormalization.NONE: {"normalize_path": {"value": False}},
+    PathNormalization.BASE: {"normalize_path": {"value": True}},
+    PathNormalization.MERGE_SLASHES: {"normalize_path": {"value": True}, "merge_slashes": True},
+    PathNormalization.DECODE_AND_MERGE_SLASHES: {
+        "normalize_path": {"value": True},
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
+    },
+}
+"""What is done to a request's path before anybody looks at it (section 2.6)."""
+
+
+def http_connection_manager(stat_prefix: str, mesh: MeshSettings, **fields: Any) -> dict[str, Any]:
     """Return an HTTP connection manager.
 
     Args:
         stat_prefix: Prefix of its statistics.
-        settings: Fields of HttpConnectionManager; `http_filters` go in front of the router.
+        mesh: Settings of the mesh.
+        fields: Of HttpConnectionManager; `http_filters` go in front of the router.
     """
-    filters = [*settings.pop("http_filters", ()), _router()]
+    http_filters = [*fields.pop("http_filters", ()), _router()]
     manager = HttpConnectionManager(
         stat_prefix=stat_prefix,
-        http_filters=filters,
+        http_filters=http_filters,
         use_remote_address={"value": False},
-        normalize_path={"value": True},
         preserve_external_request_id=True,
         stream_idle_timeout=NEVER,
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        **settings,
+        access_log=access_logs(mesh.access_log),
+        **NORMALIZATIONS[mesh.path_normalization],
+        **fields,
     )
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": pack(manager)}
 
@@ -53,15 +71,21 @@ def rds(route_name: str) -> dict[str, Any]:
     return {"config_source": ADS, "route_config_name": route_name}
 
 
-def tcp_proxy(cluster: str) -> dict[str, Any]:
+def tcp_proxy(cluster: str, mesh: MeshSettings) -> dict[str, Any]:
     """Return a filter that copies bytes to a cluster."""
-    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster)
+    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=access_logs(mesh.access_log))
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": pack(proxy)}
 
 
 def original_dst() -> dict[str, Any]:
     """Return the listener filter that recovers where a captured connection was going."""
     return {"name": "envoy.filters.listener.original_dst", "typed_config": pack(OriginalDst())}
+
+
+def duration(seconds: float) -> dict[str, Any]:
+    """Return a duration in protobuf's form."""
+    whole, fraction = divmod(seconds, 1)
+    return {"seconds": int(whole), "nanos": round(fraction * 1e9)}
 
 
 def tls_inspector(*, disabled: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -25,13 +25,14 @@ from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.model.workload import InboundPort
 from mutua.xds.compile import filters, names
+from mutua.xds.compile.access_log import listener_logs
 from mutua.xds.compile.modes import InboundModes
 from mutua.xds.compile.tls import downstream_tls
 from mutua.xds.proto import Listener
 from mutua.xds.resource import Resource, resource
 
-OVERLAP_TIMEOUT: Final = {"seconds": 1}
-"""How long a silent client is waited for while a mode changes: its server may be the one that
+OVERLAP_TIMEOUT: Final = 1.0
+"""Seconds: how long a silent client is waited for while a mode changes: its server may be the one that
 speaks first, and plaintext still, or already, right.  Who speaks TLS does so at once."""
 
 RETRIES: Final = 2
@@ -88,11 +89,12 @@ def virtual_inbound(shape: InboundShape, settings: MeshSettings) -> Resource:
             filters.original_dst(),
             *_inspectors(others, ports),
         ],
-        listener_filters_timeout=OVERLAP_TIMEOUT if shape.modes.overlap else filters.NEVER,
+        listener_filters_timeout=filters.duration(_patience(shape.modes, settings)),
         continue_on_listener_filters_timeout=True,
         max_connections_to_accept_per_socket_event={"value": 1},
+        access_log=listener_logs(settings.access_log),
         filter_chains=[
-            _black_hole(),
+            _black_hole(settings),
             *_chains(others, settings, exposed=False),
             *(
                 made
@@ -102,6 +104,13 @@ def virtual_inbound(shape: InboundShape, settings: MeshSettings) -> Resource:
         ],
     )
     return resource(names.VIRTUAL_INBOUND, listener.SerializeToString(deterministic=True))
+
+
+def _patience(modes: InboundModes, settings: MeshSettings) -> float:
+    """Return how many seconds to wait for the client's first bytes; 0 waits for ever."""
+    if not modes.overlap:
+        return settings.detection_timeout
+    return min(settings.detection_timeout or OVERLAP_TIMEOUT, OVERLAP_TIMEOUT)
 
 
 def _declared(shape: InboundShape) -> list[_PortChains]:
@@ -135,12 +144,12 @@ def _disabled(otherwise: bool, ports: dict[int, bool]) -> dict[str, Any] | None:
     return filters.except_on_ports(port for port, used in ports.items() if used)
 
 
-def _black_hole() -> dict[str, Any]:
+def _black_hole(settings: MeshSettings) -> dict[str, Any]:
     """Return the chain that ends a connection to the proxy's own port: it would loop for ever."""
     return {
         "name": "virtualInbound-blackhole",
         "filter_chain_match": {"destination_port": {"value": names.INBOUND_PORT}},
-        "filters": [filters.tcp_proxy(names.BLACK_HOLE_CLUSTER)],
+        "filters": [filters.tcp_proxy(names.BLACK_HOLE_CLUSTER, settings)],
     }
 
 
@@ -224,12 +233,13 @@ class _Maker:
         return {
             "name": self._http_name if http else self._tcp_name,
             "filter_chain_match": match,
-            "filters": [self._http() if http else filters.tcp_proxy(self._cluster)],
+            "filters": [self._http() if http else filters.tcp_proxy(self._cluster, self._settings)],
         }
 
     def _http(self) -> dict[str, Any]:
         return filters.http_connection_manager(
             f"inbound_{self._http_name}",
+            self._settings,
             server_name="istio-envoy",
             # Istio's X-Forwarded-Client-Cert: present exactly when the peer proved an identity.
             forward_client_cert_details="APPEND_FORWARD",

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from mutua.model.service import Protocol
+from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
 from mutua.xds.compile.outbound import Destination, SharedPort, detected_port, tcp_port
 from mutua.xds.compile.ports import PortView
@@ -28,11 +29,12 @@ Recipe = tuple[Hashable, Callable[[], Resource]]
 BY_SERVER_NAME = frozenset({Protocol.TLS, Protocol.HTTPS})
 
 
-def own_listeners(view: PortView, *, ours: bool) -> Iterator[Recipe]:
+def own_listeners(view: PortView, settings: MeshSettings, *, ours: bool) -> Iterator[Recipe]:
     """Yield the listeners that a port has for itself.
 
     Args:
         view: The port.
+        settings: Of the mesh.
         ours: Whether its TLS, if any, is the mesh's.
     """
     port, host, kind = view.number, view.service.hostname, view.protocol
@@ -40,10 +42,11 @@ def own_listeners(view: PortView, *, ours: bool) -> Iterator[Recipe]:
         return
     for address in _addresses(view):
         if kind is Protocol.AUTO:
-            make = partial(detected_port, address, port, host, ours=ours)
+            make = partial(detected_port, address, port, host, settings, ours=ours)
             yield ("detected", address, port, host, ours), make
         else:
-            yield ("tcp", address, port, host), partial(tcp_port, address, port, host)
+            make = partial(tcp_port, address, port, host, settings)
+            yield ("tcp", address, port, host), make
 
 
 def shared_ports(views: Iterable[tuple[PortView, bool]]) -> dict[int, SharedPort]:

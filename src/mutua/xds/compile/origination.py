@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from mutua.api.destination import ClientTls, TlsMode
-from mutua.xds.compile.tls import TLS, exactly
+from mutua.model.settings import MeshSettings
+from mutua.xds.compile.tls import TLS, exactly, tls_parameters
 from mutua.xds.proto import UpstreamTlsContext, pack
 
 SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
@@ -21,19 +22,19 @@ SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 HTTP2_ALPN: Final = ("h2",)
 
 
-def foreign_tls(tls: ClientTls, *, http2: bool, expected: Iterable[str]) -> dict[str, Any]:
+def foreign_tls(
+    tls: ClientTls, settings: MeshSettings, *, http2: bool, expected: Iterable[str]
+) -> dict[str, Any]:
     """Return the transport socket for a rule's SIMPLE or MUTUAL.
 
     Args:
         tls: The rule's block.
+        settings: Of the mesh.
         http2: Whether the cluster speaks HTTP/2.
         expected: Names that a ServiceEntry gives the server; the rule's own beat them.
     """
     common: dict[str, Any] = {
-        "tls_params": {
-            "tls_minimum_protocol_version": "TLSv1_2",
-            "tls_maximum_protocol_version": "TLSv1_3",
-        },
+        "tls_params": tls_parameters(settings.tls_defaults),
         "validation_context": _validation(tls, expected),
     }
     if http2:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import filters, names
+from mutua.xds.compile.access_log import listener_logs
 from mutua.xds.proto import HttpSetFilterState, Listener, NetworkSetFilterState, pack
 from mutua.xds.resource import Resource, resource
 
@@ -38,11 +39,12 @@ def virtual_outbound(settings: MeshSettings) -> Resource:
         address=_address(ANY_ADDRESS, names.OUTBOUND_PORT),
         use_original_dst={"value": True},
         max_connections_to_accept_per_socket_event={"value": 1},
+        access_log=listener_logs(settings.access_log),
         filter_chains=[
             {
                 "name": "virtualOutbound-blackhole",
                 "filter_chain_match": {"destination_port": {"value": names.OUTBOUND_PORT}},
-                "filters": [filters.tcp_proxy(names.BLACK_HOLE_CLUSTER)],
+                "filters": [filters.tcp_proxy(names.BLACK_HOLE_CLUSTER, settings)],
             }
         ],
         default_filter_chain=_elsewhere(settings) | {"name": "virtualOutbound-catchall-tcp"},
@@ -86,29 +88,32 @@ def shared_port(port: int, shape: SharedPort, settings: MeshSettings) -> Resourc
     inspectors, chains = [], []
     if shape.by_name:
         inspectors.append(filters.tls_inspector())
-        chains += [_named_chain(name, cluster) for name, cluster in shape.by_name]
+        chains += [_named_chain(name, cluster, settings) for name, cluster in shape.by_name]
     if shape.http:
         inspectors.append(filters.http_inspector())
-        chains.append(_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port))]))
-    chains += [_network_chain(network, to) for network, to in shape.by_network]
+        chains.append(_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port), settings)]))
+    chains += [_network_chain(network, to, settings) for network, to in shape.by_network]
     otherwise = shape.otherwise
-    last = _elsewhere(settings) if otherwise is None else {"filters": _copy(otherwise)}
+    last = _elsewhere(settings) if otherwise is None else {"filters": _copy(otherwise, settings)}
     return _listener(
         ANY_ADDRESS,
         port,
+        settings,
         **({"listener_filters": inspectors} if inspectors else {}),
         filter_chains=chains,
         default_filter_chain=last,
     )
 
 
-def tcp_port(address: str, port: int, hostname: str) -> Resource:
+def tcp_port(address: str, port: int, hostname: str, settings: MeshSettings) -> Resource:
     """Return the listener for a TCP port of one Service at one address."""
-    proxy = filters.tcp_proxy(names.outbound_cluster(port, hostname))
-    return _listener(address, port, filter_chains=[{"filters": [proxy]}])
+    proxy = filters.tcp_proxy(names.outbound_cluster(port, hostname), settings)
+    return _listener(address, port, settings, filter_chains=[{"filters": [proxy]}])
 
 
-def detected_port(address: str, port: int, hostname: str, *, ours: bool) -> Resource:
+def detected_port(
+    address: str, port: int, hostname: str, settings: MeshSettings, *, ours: bool
+) -> Resource:
     """Return the listener for a port whose protocol the first bytes decide.
 
     One cluster serves all three protocols; it offers the ALPN tokens of HTTP/1.1, and the other
@@ -118,24 +123,26 @@ def detected_port(address: str, port: int, hostname: str, *, ours: bool) -> Reso
         address: The Service's address, or that of an endpoint.
         port: The Service's port.
         hostname: The Service's name.
+        settings: Of the mesh.
         ours: Whether its TLS, if any, is the mesh's; other servers understand no such token.
     """
     route = f"{hostname}:{port}"
-    http2 = _http(address, port, route, http_filters=[_offer_http2()] if ours else [])
+    http2 = _http(address, port, route, settings, http_filters=[_offer_http2()] if ours else [])
     to = Destination(names.outbound_cluster(port, hostname), detected=ours)
     return _listener(
         address,
         port,
+        settings,
         listener_filters=[filters.http_inspector()],
         filter_chains=[
-            _chain(("http/1.1",), [_http(address, port, route)]),
+            _chain(("http/1.1",), [_http(address, port, route, settings)]),
             _chain(("h2c",), [http2]),
         ],
-        default_filter_chain={"filters": _copy(to)},
+        default_filter_chain={"filters": _copy(to, settings)},
     )
 
 
-def _listener(address: str, port: int, **fields: Any) -> Resource:
+def _listener(address: str, port: int, settings: MeshSettings, **fields: Any) -> Resource:
     waits = "listener_filters" in fields
     listener = Listener(
         name=f"{address}_{port}",
@@ -143,7 +150,7 @@ def _listener(address: str, port: int, **fields: Any) -> Resource:
         address=_address(address, port),
         # Reached through virtualOutbound only.
         bind_to_port={"value": False},
-        listener_filters_timeout=filters.NEVER if waits else None,
+        listener_filters_timeout=filters.duration(settings.detection_timeout) if waits else None,
         continue_on_listener_filters_timeout=waits,
         **fields,
     )
@@ -165,33 +172,35 @@ def _chain(protocols: tuple[str, ...], chain_filters: list[dict[str, Any]]) -> d
     }
 
 
-def _named_chain(name: str, cluster: str) -> dict[str, Any]:
+def _named_chain(name: str, cluster: str, settings: MeshSettings) -> dict[str, Any]:
     return {
         "filter_chain_match": {"transport_protocol": "tls", "server_names": [name]},
-        "filters": [filters.tcp_proxy(cluster)],
+        "filters": [filters.tcp_proxy(cluster, settings)],
     }
 
 
-def _network_chain(network: str, to: Destination) -> dict[str, Any]:
+def _network_chain(network: str, to: Destination, settings: MeshSettings) -> dict[str, Any]:
     address, _, length = network.partition("/")
     prefix = {"address_prefix": address, "prefix_len": {"value": int(length)}}
-    return {"filter_chain_match": {"prefix_ranges": [prefix]}, "filters": _copy(to)}
+    return {"filter_chain_match": {"prefix_ranges": [prefix]}, "filters": _copy(to, settings)}
 
 
-def _copy(to: Destination) -> list[dict[str, Any]]:
-    return [*([_offer_tcp()] if to.detected else []), filters.tcp_proxy(to.cluster)]
+def _copy(to: Destination, settings: MeshSettings) -> list[dict[str, Any]]:
+    return [*([_offer_tcp()] if to.detected else []), filters.tcp_proxy(to.cluster, settings)]
 
 
 def _elsewhere(settings: MeshSettings) -> dict[str, Any]:
     """Return the chain for destinations that are no Service."""
     known_only = not settings.allow_any_outbound
     cluster = names.BLACK_HOLE_CLUSTER if known_only else names.PASSTHROUGH_CLUSTER
-    return {"name": cluster, "filters": [filters.tcp_proxy(cluster)]}
+    return {"name": cluster, "filters": [filters.tcp_proxy(cluster, settings)]}
 
 
-def _http(address: str, port: int, route: str, **settings: Any) -> dict[str, Any]:
+def _http(
+    address: str, port: int, route: str, settings: MeshSettings, **fields: Any
+) -> dict[str, Any]:
     return filters.http_connection_manager(
-        f"outbound_{address}_{port}", rds=filters.rds(route), **settings
+        f"outbound_{address}_{port}", settings, rds=filters.rds(route), **fields
     )
 
 

@@ -186,7 +186,7 @@ class SharedCompiler:
 
     def _scope_listeners(self, chosen: Sequence[_Choice]) -> Iterator[Resource]:
         for view, rule in chosen:
-            for key, make in own_listeners(view, ours=_is_ours(view, rule)):
+            for key, make in own_listeners(view, self._settings, ours=_is_ours(view, rule)):
                 yield self._memo.get(key, make)
         if self._varying:
             yield from self._shared_listeners(
