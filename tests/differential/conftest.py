@@ -23,7 +23,7 @@ from mutua.identity.authority import KEY_FILE, Authority
 from mutua.identity.csr import new_request
 from mutua.identity.keyfile import read_credential
 from mutua.runtime.envoy import find_envoy
-from mutua.testing.configuration import inline_routes, readable
+from mutua.testing.configuration import inline_routes, readable, take_secrets_from_file
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ProxyResources
 
 PATIENCE = 15.0
@@ -72,16 +72,8 @@ def adapted(compiled: ProxyResources) -> tuple[list[Any], list[Any]]:
             ]
             listener["listener_filters"] = [PROXY_PROTOCOL, *inspectors]
     inline_routes(listeners, compiled)
-    _take_secrets_from_file([clusters, listeners])
+    take_secrets_from_file([clusters, listeners])
     return clusters, listeners
-
-
-def _take_secrets_from_file(value: Any) -> None:
-    if isinstance(value, dict):
-        value.pop("sds_config", None)
-    for inner in value.values() if isinstance(value, dict) else value:
-        if isinstance(inner, dict | list):
-            _take_secrets_from_file(inner)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Cases: a proxy and policies (`<case>.yaml`) on top of one mesh (`mesh.yaml`)."""
+"""Cases: a proxy, settings and policies (`<case>.yaml`) on top of one mesh (`mesh.yaml`)."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from mutua.api.kinds import find_by_kind
+from mutua.api.validation.mesh_config import parse_mesh_config
 from mutua.model.build import build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.xds.compile import compile_proxy
 from mutua.xds.resource import ProxyResources
 
@@ -32,4 +34,5 @@ def compiled(case: str) -> ProxyResources:
     for obj in [*read("mesh"), *policies]:
         kind = find_by_kind(obj["apiVersion"], obj["kind"])
         objects[kind.resource].append(obj)
-    return compile_proxy(build_snapshot(objects), header["proxy"])
+    settings = parse_mesh_config(header.get("meshConfig", ""), MeshSettings())
+    return compile_proxy(build_snapshot(objects, settings), header["proxy"])

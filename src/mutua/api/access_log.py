@@ -56,16 +56,19 @@ _PLAIN_NAMES: Final = """
 PLAIN: Final = frozenset(_PLAIN_NAMES.split())
 """Operators that take neither argument nor length."""
 
-_NAME: Final = r"[A-Za-z0-9_.:-]+"
+_HEADER: Final = r":?[A-Za-z0-9_.-]+"
 
 ARGUMENTS: Final[Mapping[str, re.Pattern[str]]] = {
     # a header, or a second one where the first is missing
-    **dict.fromkeys(("REQ", "RESP", "TRAILER"), re.compile(rf"{_NAME}(\?{_NAME})?")),
-    # a time format; "" is the standard one
-    **dict.fromkeys(("START_TIME", "EMIT_TIME"), re.compile(r"[A-Za-z0-9%:+./ TZ-]*")),
+    **dict.fromkeys(("REQ", "RESP", "TRAILER"), re.compile(rf"{_HEADER}(\?{_HEADER})?")),
+    # a time format, without a line's end; "" is the standard one
+    **dict.fromkeys(
+        ("START_TIME", "EMIT_TIME"), re.compile(r"(?!.*%[-_0-9EO]*n)[A-Za-z0-9%:+./_ -]*")
+    ),
     # a filter's or cluster's name space, and a path in it
     **dict.fromkeys(
-        ("DYNAMIC_METADATA", "UPSTREAM_METADATA", "CLUSTER_METADATA"), re.compile(_NAME)
+        ("DYNAMIC_METADATA", "UPSTREAM_METADATA", "CLUSTER_METADATA"),
+        re.compile(r"[A-Za-z0-9_.:-]+"),
     ),
     "FILTER_STATE": re.compile(r"[A-Za-z0-9_.-]+(:PLAIN|:TYPED)?"),
 }

@@ -156,6 +156,8 @@ REFUSED = [
     ("accessLogFormat: '100%'", "is not complete"),
     ("accessLogFormat: '%REQ%'", "operator REQ needs an argument"),
     ("accessLogFormat: '%REQ(a b)%'", "operator REQ does not take the argument 'a b'"),
+    ("accessLogFormat: '%REQ(a:b)%'", "operator REQ does not take the argument 'a:b'"),
+    ("accessLogFormat: '%START_TIME(%Y%n)%'", "operator START_TIME does not take the argument"),
     ("accessLogFormat: '%DURATION(x)%'", "operator DURATION takes no argument"),
     ("accessLogFormat: '%PROTOCOL:3%'", "operator PROTOCOL takes no length"),
     ("{accessLogEncoding: JSON, accessLogFormat: plain}", "must be a JSON object with accessLogEncoding JSON"),
