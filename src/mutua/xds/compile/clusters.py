@@ -22,7 +22,7 @@ from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
 from mutua.xds.compile.endpoints import Target, load_assignment
-from mutua.xds.compile.filters import ADS
+from mutua.xds.compile.filters import ADS, duration
 from mutua.xds.compile.origination import foreign_tls, host_decides
 from mutua.xds.compile.tls import plaintext, upstream_tls
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
@@ -121,7 +121,7 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
         fields |= {
             "load_assignment": load_assignment(shape.name, shape.servers),
             "dns_lookup_family": "V4_ONLY",
-            "dns_refresh_rate": _duration(settings.dns_refresh_rate),
+            "dns_refresh_rate": duration(settings.dns_refresh_rate),
             "respect_dns_ttl": True,
         }
     if shape.origins:
@@ -156,16 +156,11 @@ def _cluster(
 ) -> Resource:
     cluster = Cluster(
         name=name,
-        connect_timeout=_duration(settings.connect_timeout),
+        connect_timeout=duration(settings.connect_timeout),
         circuit_breakers=CIRCUIT_BREAKERS,
         **fields,
     )
     return resource(name, cluster.SerializeToString(deterministic=True), origins)
-
-
-def _duration(seconds: float) -> dict[str, int]:
-    whole, fraction = divmod(seconds, 1)
-    return {"seconds": int(whole), "nanos": round(fraction * 1e9)}
 
 
 def _to_application() -> dict[str, Any]:
