@@ -17,7 +17,7 @@ loop's monotonic clock, so that setting the clock back cannot stretch it.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -28,6 +28,7 @@ from mutua.agent.workload import Workload
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError, Rejected
+from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.csr import new_request
 from mutua.identity.renewal import schedule
 from mutua.identity.x509 import parse_certificates
@@ -71,6 +72,7 @@ class _Held:
     workload: Workload
     source: SecretSource
     busy: bool = False
+    certified: SpiffeId | None = None  # whom the source's certificate names
     written: int = 0  # version of the source that is in the files
     failures: int = 0
     retry_at: float = 0.0  # on the loop's clock
@@ -83,7 +85,8 @@ class _Held:
 
     def needs_certificate(self, now: datetime) -> bool:
         secret = self.source.current
-        return secret is None or secret.schedule.is_due(now)
+        is_other = self.certified != self.workload.identity
+        return secret is None or is_other or secret.schedule.is_due(now)
 
     def needs_files(self) -> bool:
         return self.workload.certs_dir is not None and self.written < self.source.version
@@ -118,6 +121,16 @@ class Agent:
             await self._work(held)
         return held.source
 
+    def rename(self, uid: str, identity: SpiffeId) -> None:
+        """Give a workload another identity; an unknown uid is fine.
+
+        `run` has it certified within a tick; until then the old certificate serves.
+        """
+        held = self._held.get(uid)
+        if held is not None:
+            held.workload = replace(held.workload, identity=identity)
+            held.retry_at = 0.0
+
     def remove(self, uid: str) -> None:
         """Forget a workload and delete its files; an unknown uid is fine."""
         held = self._held.pop(uid, None)
@@ -148,7 +161,9 @@ class Agent:
         held.busy = True
         try:
             if held.needs_certificate(self._clock.now()):
-                held.source.publish(await self._request(held.workload))
+                workload = held.workload  # it may be renamed meanwhile
+                held.source.publish(await self._request(workload))
+                held.certified = workload.identity
             self._write(held)
         except (MutuaError, OSError) as error:  # TimeoutError is an OSError
             self._postpone(held, error)

@@ -36,7 +36,7 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
     "--api-port", type=click.IntRange(1, 65535), help="Port of the API; default: any free."
 )
 @click.option("--envoy", type=click.Path(dir_okay=False, path_type=Path), help="Run this Envoy.")
-@click.option("--trust-domain", default="cluster.local", show_default=True, help="Of identities.")
+@click.option("--trust-domain", default="", help="Of a new mesh; default: cluster.local.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option(
     "--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds."

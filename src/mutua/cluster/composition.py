@@ -1,6 +1,7 @@
 """How the parts of one machine's mesh are put together, and in which order they start.
 
     store ─► registry (admission: Service addresses, injection) ─► everybody else
+    mesh config ─► live settings of everybody below
     authority ─► agent ─┐
     control plane ──────┴─► sidecars ─► node ◄── shim, network
     controllers, DNS, root certificates: over the registry
@@ -19,7 +20,7 @@ from typing import Final
 from mutua.agent.agent import Agent
 from mutua.agent.issuer import LocalIssuer
 from mutua.api.kinds import KINDS
-from mutua.api.object import NAMESPACES
+from mutua.api.object import NAMESPACES, Object
 from mutua.cluster.adapters import NetworkProber, PodTokens
 from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
 from mutua.cluster.apiserver.credentials import (
@@ -33,6 +34,7 @@ from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.cluster.controllers.cluster import Controllers
+from mutua.cluster.controllers.events import Severity
 from mutua.cluster.controllers.service_ip import ServiceAddresses
 from mutua.cluster.nameservice import NameService
 from mutua.cluster.node.binding import NodeBinding
@@ -42,8 +44,10 @@ from mutua.cluster.node.ports import PodRuntime
 from mutua.cluster.node.settings import NodeSettings
 from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
+from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
+from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower
 from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.foundation.clock import SystemClock
@@ -65,6 +69,8 @@ FIRST_NAMESPACES: Final = (
     "kube-system",
 )
 """What is there before anybody creates anything: Kubernetes' own, and Istio's."""
+
+DEFAULT_TRUST_DOMAIN: Final = MeshSettings().trust_domain
 
 AGENTS_OF_THE_USER: Final = (
     "/run/user",  # the session's bus, systemd, SSH and GPG agents
@@ -101,11 +107,14 @@ class Mesh:
         """
         self._outside = outside
         self._settings = settings
-        layout, domain = settings.layout, settings.trust_domain
+        layout, domain = settings.layout, settings.trust_domain or DEFAULT_TRUST_DOMAIN
         clock, rng = SystemClock(), random.SystemRandom()
         self.credentials = prepare_credentials(layout.pki, clock)
         authority = Authority.load_or_create(layout.pki / "ca", domain, clock)
-        injector = SidecarInjector(outside.store, InjectionSettings(trust_domain=domain))
+        live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
+        injector = SidecarInjector(
+            outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)
+        )
         addresses = ServiceAddresses(outside.store)
         envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         node = node_settings(settings, envoy)
@@ -115,13 +124,15 @@ class Mesh:
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._agent = Agent(LocalIssuer(authority), clock, rng.random)
-        self._control_plane = ControlPlane(
-            self.registry, clock=clock, settings=MeshSettings(trust_domain=domain)
+        self._mesh_config = MeshConfigFollower(
+            self.registry, live, self._tell, settings.trust_domain
         )
+        self._control_plane = ControlPlane(self.registry, clock=clock, settings=live)
+        self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
         )
-        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, domain)
+        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, live)
         self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
@@ -152,17 +163,26 @@ class Mesh:
             return serve
 
         return {
+            "mesh config": self._run_mesh_config,
             "controllers": announced("starting the controllers", self._run_controllers),
             "control plane": announced("starting the control plane", self._control_plane.run),
             "agent": self._agent.run,
+            "trust domain": self._trust_domain.run,
             "root certificates": self._root_certificates.run,
             "dns": self._names.run,
             "node": announced("starting the node", self._run_node),
             "api": announced("opening the API", self._serve_api),
         }
 
-    async def _run_controllers(self, ready: Ready) -> None:
+    async def _run_mesh_config(self, ready: Ready) -> None:
         await create_namespaces(self.registry)
+        await self._mesh_config.run(ready)
+
+    def _tell(self, config_map: Object, severity: Severity, reason: str, message: str) -> None:
+        events = self._controllers.events
+        events.record(config_map, severity, reason, message, component="istiod")
+
+    async def _run_controllers(self, ready: Ready) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._controllers.run(), name="controllers")
             await self._controllers.view.wait_synced()

@@ -23,7 +23,8 @@ class DaemonSettings:
         visible: Where the interpreter and mutua itself are installed: containers need them, even
             below /tmp.
         envoy: Path of the Envoy to run, "" for the one that was installed with mutua.
-        trust_domain: The first part of every identity; Istio's default is cluster.local.
+        trust_domain: The first part of every identity in a new mesh; "" for Istio's default,
+            cluster.local, or for what an existing mesh has.
         log_level: Of the daemon's log: DEBUG, INFO, WARNING or ERROR.
     """
 
@@ -32,7 +33,7 @@ class DaemonSettings:
     path: str
     visible: tuple[str, ...] = ()
     envoy: str = ""
-    trust_domain: str = "cluster.local"
+    trust_domain: str = ""
     log_level: str = "INFO"
 
     def to_json(self) -> str:

@@ -25,6 +25,7 @@ from mutua.api.object import Object
 from mutua.cluster.node.sidecar import SIDECAR, SidecarPlan, SidecarProvider
 from mutua.controlplane.capture import capture_rules
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.mesh_config import LiveSettings
 from mutua.controlplane.proxy_settings import proxy_settings
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
@@ -49,13 +50,13 @@ class MeshSidecars(SidecarProvider):
         control_plane: Where configuration comes from.
         agent: Where certificates come from.
         envoy: The binary.
-        trust_domain: Of the identities.
+        settings: Of the mesh.
     """
 
     control_plane: ControlPlane
     agent: Agent
     envoy: Path
-    trust_domain: str
+    settings: LiveSettings
     _servers: dict[str, WorkloadServer] = field(default_factory=dict)
 
     @override
@@ -106,7 +107,7 @@ class MeshSidecars(SidecarProvider):
     async def _serve(self, pod: Object, folders: dict[str, Path]) -> WorkloadServer:
         meta = pod["metadata"]
         account = pod["spec"].get("serviceAccountName") or "default"
-        identity = SpiffeId(self.trust_domain, meta["namespace"], account)
+        identity = SpiffeId(self.settings.current.trust_domain, meta["namespace"], account)
         workload = Workload(uid=meta["uid"], identity=identity, certs_dir=folders["certs"])
         secrets = await self.agent.add(workload)
         feed = self.control_plane.add(meta["uid"])
@@ -130,7 +131,7 @@ class MeshSidecars(SidecarProvider):
             annotations=meta.get("annotations") or {},
             containers=tuple(c["name"] for c in spec["containers"] if c["name"] != SIDECAR),
             node=spec.get("nodeName", ""),
-            mesh_id=self.trust_domain,
+            mesh_id=self.settings.current.trust_domain,
             version=__version__,
         )
 

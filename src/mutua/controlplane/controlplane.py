@@ -21,6 +21,7 @@ from typing import Final
 
 from mutua.api.object import PEER_AUTHENTICATIONS, Object, Resource
 from mutua.controlplane.enforcement import ProxyState
+from mutua.controlplane.mesh_config import LiveSettings
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready
@@ -47,13 +48,22 @@ class ControlPlane:
     """
 
     def __init__(
-        self, store: ObjectStore, *, clock: Clock, settings: MeshSettings | None = None
+        self, store: ObjectStore, *, clock: Clock, settings: LiveSettings | None = None
     ) -> None:
-        """Prepare; nothing happens before `run`."""
+        """Prepare; nothing happens before `run`.
+
+        Args:
+            store: Where the objects are.
+            clock: Wall time.
+            settings: Of the mesh, followed; None for the defaults.
+        """
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
-        self._settings = settings or MeshSettings()
+        self._settings = settings or LiveSettings()
+        self._settings_since = 0
         self._changed = asyncio.Event()
+        self._settings.subscribe(self._changed.set)
+        self._news = asyncio.Event()
         self._mirrors = {kind: Mirror(store, kind) for kind in INPUTS}
         for mirror in self._mirrors.values():
             mirror.subscribe(self._note)
@@ -61,7 +71,7 @@ class ControlPlane:
         self._compiler = Compiler()
         self._feeds: dict[str, Feed] = {}
         self._seen: dict[Address, tuple[str, int, int]] = {}
-        self._status = StatusWriter(store, self, clock, self._settings.root_namespace)
+        self._status = StatusWriter(store, self, clock, self._settings)
 
     async def run(self, ready: Ready) -> None:
         """Serve until cancelled; ready once the mesh is known and compiled."""
@@ -100,6 +110,12 @@ class ControlPlane:
         feed = self._feeds.get(pod_uid)
         return feed is not None and feed.progress.acknowledged > 0
 
+    async def wait_followed(self, settings: MeshSettings) -> None:
+        """Return once every connected proxy has confirmed a state made with these settings."""
+        while not self._follows(settings):
+            self._news.clear()
+            await self._news.wait()
+
     @property
     def policies(self) -> Mapping[Address, Object]:
         """The PeerAuthentications that the last pushed state contains, as stored."""
@@ -122,11 +138,23 @@ class ControlPlane:
             if uid in workloads
         ]
 
+    def _follows(self, settings: MeshSettings) -> bool:
+        return (
+            self.snapshot is not None
+            and self.snapshot.settings is settings
+            and all(
+                one.progress.acknowledged >= self._settings_since
+                for one in self.proxies()
+                if one.progress.connected
+            )
+        )
+
     def _note(self, _change: Change) -> None:
         self._changed.set()
 
     def _progressed(self, _progress: Progress) -> None:
         self._status.wake()
+        self._news.set()
 
     async def _follow(self) -> None:
         while True:
@@ -141,11 +169,13 @@ class ControlPlane:
         objects: dict[Resource, list[Object]] = {
             kind: mirror.list() for kind, mirror in self._mirrors.items()
         }
-        snapshot = build_snapshot(objects, self._settings, memo=self._memo)
+        snapshot = build_snapshot(objects, self._settings.current, memo=self._memo)
         is_news = self.snapshot is None or not _same(self.snapshot, snapshot)
         if is_news:
-            self.snapshot = snapshot
+            before, self.snapshot = self.snapshot, snapshot
             self.generation += 1
+            if before is None or before.settings is not snapshot.settings:
+                self._settings_since = self.generation
         self._note_policies()
         if is_news:
             for number, (uid, feed) in enumerate(tuple(self._feeds.items()), start=1):
@@ -153,6 +183,7 @@ class ControlPlane:
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
         self._status.wake()
+        self._news.set()
 
     def _publish(self, uid: str, feed: Feed) -> None:
         if self.snapshot is None or uid not in self.snapshot.workloads:

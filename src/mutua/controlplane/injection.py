@@ -7,7 +7,7 @@ namespace's `istio-injection` beats its `istio.io/rev`; the pod's label beats it
 Source: istio-semantics 8.2; istio manifests mutatingwebhook.yaml, pkg/kube/inject `injectRequired`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -133,9 +133,19 @@ class SidecarInjector:
     Of stored pods it only guards the annotations by which the node knows what it has started.
     """
 
-    def __init__(self, store: ObjectStore, settings: InjectionSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        settings: Callable[[], InjectionSettings] = InjectionSettings,
+    ) -> None:
+        """Make the hook.
+
+        Args:
+            store: Where the namespaces are.
+            settings: Returns the mesh's settings as they are when a pod is created.
+        """
         self._store = store
-        self._settings = settings or InjectionSettings()
+        self._settings = settings
 
     async def __call__(self, resource: Resource, obj: Object, old: Object | None) -> Object:
         """Return the object to store; see `AdmissionHook`.
@@ -156,7 +166,8 @@ class SidecarInjector:
             )
         except NotFound:
             return pod  # the registry says so, in its own words
-        if decide(namespace, pod, self._settings).verdict is Verdict.SKIP:
+        settings = self._settings()
+        if decide(namespace, pod, settings).verdict is Verdict.SKIP:
             FieldVerdict(errors=[*reserved_name_errors(pod)]).raise_for_errors()
             return pod
-        return inject(pod, self._settings)
+        return inject(pod, settings)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from mutua.api.object import PEER_AUTHENTICATIONS, Object
 from mutua.api.security import PeerAuthentication, parse_peer_authentication
 from mutua.controlplane.enforcement import Condition, ProxyState, conditions, invalid
+from mutua.controlplane.mesh_config import LiveSettings
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, Rejected, Unavailable
 from mutua.store.mirror import Address
@@ -48,12 +49,14 @@ class Mesh(Protocol):
 class StatusWriter:
     """Keeps the status of every PeerAuthentication true."""
 
-    def __init__(self, store: ObjectStore, mesh: Mesh, clock: Clock, root_namespace: str) -> None:
+    def __init__(
+        self, store: ObjectStore, mesh: Mesh, clock: Clock, settings: LiveSettings
+    ) -> None:
         """Prepare; nothing happens before `run`."""
         self._store = store
         self._mesh = mesh
         self._clock = clock
-        self._root_namespace = root_namespace
+        self._settings = settings
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -92,7 +95,7 @@ class StatusWriter:
     ) -> tuple[Condition, ...]:
         if isinstance(policy, Rejected):
             return invalid(str(policy))
-        root = self._root_namespace
+        root = self._settings.current.root_namespace
         rivals = [
             rival
             for namespace in {policy.namespace, root}

@@ -76,7 +76,11 @@ class IssuedChain:
 
 
 class Authority:
-    """Signs workload certificates of one trust domain."""
+    """Signs workload certificates of one trust domain.
+
+    Attributes:
+        trust_domain: Whose identities it certifies; it may change.
+    """
 
     def __init__(self, signer: Credential, trust_domain: str, clock: Clock) -> None:
         self._signer = signer
@@ -89,9 +93,13 @@ class Authority:
     def load_or_create(cls, directory: Path, trust_domain: str, clock: Clock) -> "Authority":
         """Open the authority kept in a directory, creating both when missing.
 
+        Args:
+            directory: Holds the root's key and certificate.
+            trust_domain: Of a new root.  An existing one keeps its own, and certifies that.
+            clock: Wall time.
+
         Raises:
             Damaged: The key file is unusable.  It is left as it is.
-            Rejected: It belongs to another trust domain.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / KEY_FILE
@@ -103,8 +111,8 @@ class Authority:
             )
             write_credential(path, fresh)
             signer = read_credential(path)  # what is used is what a restart will find
-        _require_root(signer.certificate, trust_domain, path)
-        return cls(signer, trust_domain, clock)
+        _require_root(signer.certificate, path)
+        return cls(signer, _owner(signer.certificate, path), clock)
 
     @property
     def roots_pem(self) -> str:
@@ -170,7 +178,7 @@ class Authority:
         )
 
 
-def _require_root(certificate: x509.Certificate, trust_domain: str, path: Path) -> None:
+def _require_root(certificate: x509.Certificate, path: Path) -> None:
     try:
         is_authority = certificate.extensions.get_extension_for_class(
             x509.BasicConstraints
@@ -180,9 +188,11 @@ def _require_root(certificate: x509.Certificate, trust_domain: str, path: Path) 
         is_authority = False
     if not is_authority:
         raise Damaged(f"{path}: not a certificate authority", hint="restore it from a backup")
+
+
+def _owner(certificate: x509.Certificate, path: Path) -> str:
+    """Return the trust domain that a root was made for."""
     owners = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    if [owner.value for owner in owners] != [trust_domain]:
-        raise Rejected(
-            f"{path} belongs to trust domain {[str(o.value) for o in owners]}, not {trust_domain}",
-            hint="use the trust domain this mesh was created with, or another state directory",
-        )
+    if len(owners) != 1:
+        raise Damaged(f"{path}: names no trust domain", hint="restore it from a backup")
+    return str(owners[0].value)

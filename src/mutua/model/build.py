@@ -52,12 +52,19 @@ K = TypeVar("K")
 
 
 class BuildMemo:
-    """What `build_snapshot` remembers from its last call; use one memo with one set of settings."""
+    """What `build_snapshot` remembers from its last call."""
 
     def __init__(self) -> None:
+        self.settings: MeshSettings | None = None
         self.read: dict[Resource, dict[tuple[str, str], tuple[Object, Any]]] = {}
         self.tuples: dict[Resource, tuple[Any, ...]] = {}
         self.values: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+    def use(self, settings: MeshSettings) -> None:
+        """Forget everything that was made under other settings."""
+        if settings != self.settings:
+            self.read, self.tuples, self.values = {}, {}, {}
+            self.settings = settings
 
 
 def build_snapshot(
@@ -77,6 +84,7 @@ def build_snapshot(
     """
     settings = settings or MeshSettings()
     memo = memo or BuildMemo()
+    memo.use(settings)
     pods = _read(memo, objects, PODS, parse_workload)
     slices = _read(memo, objects, ENDPOINT_SLICES, parse_slice)
     own = _read(memo, objects, SERVICES, lambda obj: parse_service(obj, settings))

@@ -54,9 +54,12 @@ class Mirror:
         resource: The kind.
     """
 
-    def __init__(self, store: ObjectStore, resource: Resource) -> None:
-        """Prepare to follow `resource`; nothing happens before `run`."""
+    def __init__(
+        self, store: ObjectStore, resource: Resource, namespace: str | None = None
+    ) -> None:
+        """Prepare to follow `resource`, in one namespace or (None) all; `run` does it."""
         self.resource = resource
+        self._namespace = namespace
         self._store = store
         self._objects: dict[str, dict[str, Object]] = {}
         self._position = 0
@@ -110,7 +113,7 @@ class Mirror:
                 attempt += 1
 
     async def _relist(self) -> None:
-        listing = await self._store.list(self.resource)
+        listing = await self._store.list(self.resource, self._namespace)
         listed = {address(obj) for obj in listing.items}
         for old in self.list():
             if address(old) not in listed and version(old) <= listing.resource_version:
@@ -121,7 +124,8 @@ class Mirror:
         self._synced.set()
 
     async def _follow(self) -> None:
-        async for event in self._store.watch(self.resource, since=self._position):
+        watch = self._store.watch(self.resource, since=self._position, namespace=self._namespace)
+        async for event in watch:
             self._position = max(self._position, event.resource_version)
             if event.type is EventType.DELETED:
                 known = self.get(*address(event.object))

@@ -15,6 +15,7 @@ from mutua.agent.issuer import LocalIssuer
 from mutua.api.object import Object
 from mutua.cluster.sidecar import MeshSidecars
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.mesh_config import LiveSettings
 from mutua.foundation.clock import SystemClock
 from mutua.identity.authority import Authority
 from mutua.identity.x509 import parse_certificates
@@ -52,7 +53,7 @@ def sidecars(directory: Path) -> MeshSidecars:
         control_plane=ControlPlane(MemoryStore(clock), clock=clock),
         agent=Agent(LocalIssuer(authority), clock, lambda: 0.5),
         envoy=Path("/envoy"),
-        trust_domain="cluster.local",
+        settings=LiveSettings(),
     )
 
 

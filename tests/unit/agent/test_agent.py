@@ -11,6 +11,8 @@ import pytest
 from mutua.agent.agent import RETRY, Agent, CertificateStatus
 from mutua.agent.secret import SecretSource
 from mutua.agent.workload import Workload
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
 from mutua.identity.x509 import parse_certificates, parse_key
 
 HOUR = 3600.0
@@ -297,3 +299,65 @@ async def test_the_status_tells_when_a_certificate_ends_and_renews(
             error="",
         )
     ]
+
+
+async def test_a_renamed_workload_gets_a_certificate_of_its_new_name_from_the_same_source(
+    issuer: Any, authority: Authority, clock: Any, web: Workload
+) -> None:
+    agent = Agent(issuer, clock, middle)
+    source = await agent.add(web)
+    authority.trust_domain = "td2"
+    async with running(agent):
+        agent.rename("web", SpiffeId("td2", "shop", "web"))
+        secret = await source.wait_newer(1)
+        await asyncio.sleep(60)
+
+    assert "spiffe://td2/ns/shop/sa/web" in str(names(secret.issued.leaf))
+    assert source.version == 2
+    assert is_a_pair(web)
+
+
+async def test_a_workload_that_is_renamed_during_its_request_gets_both_one_after_the_other(
+    issuer: Any, clock: Any, web: Workload
+) -> None:
+    asked: list[str] = []
+
+    class Slow:
+        async def sign(self, csr_pem: str, workload: Workload) -> Any:
+            asked.append(workload.identity.service_account)
+            await asyncio.sleep(3)
+            return await issuer.sign(csr_pem, workload)
+
+    agent = Agent(Slow(), clock, middle)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(agent.add(web))
+        await asyncio.sleep(1)
+        agent.rename("web", SpiffeId("cluster.local", "shop", "other"))
+    async with running(agent):
+        await asyncio.sleep(10)
+
+    assert asked == ["web", "other"]
+
+
+async def test_a_failure_to_sign_the_old_name_does_not_delay_the_new_one(
+    issuer: Any, authority: Authority, clock: Any, web: Workload
+) -> None:
+    agent = Agent(issuer, clock, middle)
+    authority.trust_domain = "td2"  # the old name is refused from now on
+    source = await agent.add(web)
+    async with running(agent):
+        await asyncio.sleep(300)
+        assert source.version == 0
+        agent.rename("web", SpiffeId("td2", "shop", "web"))
+        await asyncio.sleep(2)
+
+    assert source.version == 1
+
+
+def test_renaming_somebody_unknown_is_fine(issuer: Any, clock: Any) -> None:
+    Agent(issuer, clock, middle).rename("nobody", SpiffeId("td2", "shop", "web"))
+
+
+def names(pem: str) -> list[str]:
+    extensions = parse_certificates(pem)[0].extensions
+    return [str(one.value) for one in extensions if one.oid.dotted_string == "2.5.29.17"]

@@ -157,6 +157,24 @@ async def test_a_pod_that_is_not_injected_is_stored_as_written() -> None:
     assert await admitted({}, author) is author
 
 
+async def test_a_pod_is_told_the_trust_domain_of_the_moment_it_is_created() -> None:
+    store = MemoryStore(ManualClock())
+    await store.create(NAMESPACES, namespace(ENABLED))
+    domains = iter(["td1", "td2"])
+    hook = SidecarInjector(store, lambda: InjectionSettings(trust_domain=next(domains)))
+
+    pods = [await hook(PODS, pod(), None) for _ in range(2)]
+
+    assert [
+        [
+            one["value"]
+            for one in made["spec"]["containers"][1]["env"]
+            if one["name"] == "TRUST_DOMAIN"
+        ]
+        for made in pods
+    ] == [["td1"], ["td2"]]
+
+
 async def test_other_kinds_and_updates_pass() -> None:
     hook = SidecarInjector(MemoryStore(ManualClock()))
     service, injected = {"kind": "Service"}, pod()

@@ -202,16 +202,29 @@ def test_creators_that_race_agree_on_one_root(tmp_path: Path, clock: ManualClock
     assert len(set(roots)) == 1
 
 
-def test_a_root_of_another_trust_domain_is_refused_and_kept(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+def test_a_root_keeps_the_trust_domain_it_was_made_for(tmp_path: Path, clock: ManualClock) -> None:
     Authority.load_or_create(tmp_path, TD, clock)
     before = (tmp_path / KEY_FILE).read_bytes()
 
-    with pytest.raises(Rejected, match="trust domain"):
-        Authority.load_or_create(tmp_path, "other.example", clock)
+    again = Authority.load_or_create(tmp_path, "other.example", clock)
 
+    assert again.trust_domain == TD
     assert (tmp_path / KEY_FILE).read_bytes() == before
+
+
+def test_an_authority_that_moves_to_another_trust_domain_certifies_only_that(
+    authority: Authority,
+) -> None:
+    authority.trust_domain = "other.example"
+    moved = SpiffeId("other.example", "shop", "web")
+
+    issued = authority.sign(new_request(moved).csr_pem, moved)
+
+    assert (
+        parse_certificates(issued.leaf)[0].issuer == parse_certificates(issued.roots[0])[0].subject
+    )
+    with pytest.raises(Rejected, match="not of trust domain"):
+        authority.sign(new_request(WEB).csr_pem, WEB)
 
 
 def test_a_damaged_root_is_reported_and_never_replaced(tmp_path: Path, clock: ManualClock) -> None:

@@ -3,6 +3,7 @@ import copy
 from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES, Object
 from mutua.model.build import BuildMemo, build_snapshot
 from mutua.model.service import Protocol, ServiceName
+from mutua.model.settings import MeshSettings
 from mutua.model.workload import Endpoint, InboundPort
 from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service
 
@@ -113,3 +114,11 @@ def test_a_memo_changes_nothing_but_the_cost() -> None:
     changed = mesh() | {PODS: [moved], ENDPOINT_SLICES: [endpoint_slice(WEB, [moved])]}
 
     assert build_snapshot(changed, memo=memo) == build_snapshot(changed)
+
+
+def test_other_settings_make_a_memo_forget() -> None:
+    memo = BuildMemo()
+    build_snapshot(mesh(), memo=memo)
+    settings = MeshSettings(trust_domain="td2", dns_domain="td2")
+
+    assert build_snapshot(mesh(), settings, memo=memo) == build_snapshot(mesh(), settings)

@@ -72,6 +72,25 @@ async def test_it_has_what_was_there_and_follows_what_happens() -> None:
         assert len(changes) == 4
 
 
+async def test_it_may_follow_one_namespace_only() -> None:
+    store = FaultyStore()
+    for namespace in ("shop", "bank"):
+        await store.create(PODS, pod(namespace, "old"))
+    mirror = Mirror(store, PODS, "shop")
+
+    async def service(ready: Ready) -> None:
+        ready()
+        await mirror.run()
+
+    async with running(service):
+        await mirror.wait_synced()
+        await store.create(PODS, pod("bank", "new"))
+        await store.create(PODS, pod("shop", "new"))
+        await eventually(lambda: mirror.get("shop", "new") is not None)
+
+    assert {address(obj) for obj in mirror.list()} == {("shop", "old"), ("shop", "new")}
+
+
 async def test_an_expired_watch_lists_again_and_notices_what_is_gone() -> None:
     store = FaultyStore()
     await store.create(PODS, pod("shop", "kept"))
