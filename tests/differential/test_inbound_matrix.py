@@ -1,6 +1,7 @@
 """The behaviour matrix of istio-semantics section 2.4, against a real Envoy.
 
-Each cell is one connection: what the client sends, what becomes of it.
+Each cell is one connection: what the client sends, what becomes of it.  And what the mesh's
+settings change about it.
 """
 
 # ruff: noqa: E501 - a table
@@ -9,14 +10,17 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES
+from mutua.api.mesh_config import PathNormalization, TlsProfile, TlsVersion
+from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES, Object
 from mutua.model.build import build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.testing.application import Application
 from mutua.testing.mesh import peer_authentication, pod, service
 from mutua.xds.compile import compile_proxy
@@ -41,12 +45,16 @@ class Client:
         tls: Whether it uses TLS.
         identity: Name of the credentials it shows, "" for none.
         alpn: What it offers.
+        curve: The one key exchange it knows, in OpenSSL's words, "" for all it has.
+        version: The highest version of TLS it speaks.
     """
 
     says: bytes
     tls: bool = False
     identity: str = ""
     alpn: tuple[str, ...] = ()
+    curve: str = ""
+    version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
 
 
 CLIENTS = {
@@ -118,14 +126,7 @@ def envoys(
     issuer: Any,
 ) -> dict[str, Any]:
     """Return an Envoy for each mode."""
-    names = {"http": "http", "tcp": "tcp", "auto": "port"}
-    ports = [
-        {"name": f"{names[kind]}-{index}", "port": 1000 + index, "targetPort": application.port}
-        for index, (label, application) in enumerate(applications.items())
-        for kind in (label.split()[0],)
-        if kind in names
-    ]
-    objects = {PODS: [pod("shop", "web", "127.0.0.1")], SERVICES: [service("shop", "web", *ports)]}
+    objects = mesh(applications)
     made = {}
     for mode in ("STRICT", "PERMISSIVE", "DISABLE"):
         policy = {PEER_AUTHENTICATIONS: [peer_authentication("shop", mode)]}
@@ -133,6 +134,17 @@ def envoys(
         directory: Path = tmp_path_factory.mktemp(mode)
         made[mode] = run_envoy(directory, compiled, issuer.issue("web").secrets())
     return made
+
+
+def mesh(applications: dict[str, Application]) -> dict[Any, list[Object]]:
+    names = {"http": "http", "tcp": "tcp", "auto": "port"}
+    ports = [
+        {"name": f"{names[kind]}-{index}", "port": 1000 + index, "targetPort": application.port}
+        for index, (label, application) in enumerate(applications.items())
+        for kind in (label.split()[0],)
+        if kind in names
+    ]
+    return {PODS: [pod("shop", "web", "127.0.0.1")], SERVICES: [service("shop", "web", *ports)]}
 
 
 @pytest.mark.parametrize(("kind", "mode", "name", "expected"), CELLS)
@@ -177,6 +189,115 @@ def test_a_connection_to_the_proxys_own_port_is_closed(envoys: dict[str, Any], i
     port = envoys["PERMISSIVE"].ports["virtualInbound"]
 
     assert connect(port, 15006, CLIENTS["plain HTTP"], issuer) == CLOSED
+
+
+@pytest.fixture(scope="module")
+def envoy_with(
+    tmp_path_factory: pytest.TempPathFactory,
+    applications: dict[str, Application],
+    run_envoy: Any,
+    issuer: Any,
+) -> Any:
+    """Return a function that gives the Envoy of a mesh with these settings, one per settings."""
+
+    @cache
+    def envoy(**settings: Any) -> Any:
+        snapshot = build_snapshot(mesh(applications), MeshSettings(**settings))
+        directory = tmp_path_factory.mktemp("settings")
+        compiled = compile_proxy(snapshot, "shop-web")
+        return run_envoy(directory, compiled, issuer.issue("web").secrets())
+
+    return envoy
+
+
+@pytest.mark.parametrize("kind", ["tcp", "auto", "undeclared"])
+def test_a_server_that_speaks_first_is_heard_once_the_wait_for_the_client_ends(
+    kind: str, envoy_with: Any, applications: dict[str, Application], issuer: Any
+) -> None:
+    port = envoy_with(detection_timeout=SILENCE / 3).ports["virtualInbound"]
+    application = applications[f"{kind} greeting"]
+
+    assert connect(port, application.port, CLIENTS["waits for the server"], issuer) == GREETED
+
+
+def test_a_trust_domain_alias_lets_in_whoever_proves_it(
+    envoy_with: Any, applications: dict[str, Application], issuer: Any
+) -> None:
+    port = envoy_with(trust_domain_aliases=("elsewhere.local",)).ports["virtualInbound"]
+    stranger = CLIENTS["mesh HTTP of another trust domain"]
+
+    answer = exchange(port, applications["http"].port, stranger, issuer)
+
+    identity = headers(answer)["x-forwarded-client-cert"]
+    assert identity.endswith("URI=spiffe://elsewhere.local/ns/shop/sa/stranger")
+
+
+# fmt: off
+PATHS = {
+    #            NONE        BASE        MERGE_SLASHES  DECODE_AND_MERGE_SLASHES
+    "/a/../b":  ("/a/../b",  "/b",       "/b",          "/b"),
+    "/a//b":    ("/a//b",    "/a//b",    "/a/b",        "/a/b"),
+    "/a%2fb":   ("/a%2fb",   "/a%2Fb",   "/a%2Fb",      "/a/b"),
+    "/a%5C//b": ("/a%5C//b", "/a%5C//b", "/a%5C/b",     "/a/b"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("normalization", "sent", "received"),
+    [
+        (normalization, sent, received)
+        for sent, row in PATHS.items()
+        for normalization, received in zip(PathNormalization, row, strict=True)
+    ],
+)
+def test_an_application_sees_paths_as_the_mesh_normalises_them(
+    normalization: PathNormalization,
+    sent: str,
+    received: str,
+    envoy_with: Any,
+    applications: dict[str, Application],
+    issuer: Any,
+) -> None:
+    port = envoy_with(path_normalization=normalization).ports["virtualInbound"]
+    client = Client(GET.replace(b"GET /", f"GET {sent}".encode()))
+
+    answer = exchange(port, applications["http"].port, client, issuer)
+
+    assert headers(answer)[":path"].lower() == received.lower()
+
+
+CLASSICAL = "prime256v1"
+HYBRID = TlsProfile(minimum=TlsVersion.TLS_1_3, curves=("X25519MLKEM768",))
+
+
+def test_a_client_without_the_hybrid_key_exchange_is_understood_and_counted(
+    envoy_with: Any, applications: dict[str, Application], issuer: Any
+) -> None:
+    envoy = envoy_with()
+
+    answer = exchange(
+        envoy.ports["virtualInbound"],
+        applications["http"].port,
+        replace(CLIENTS["mesh HTTP"], curve=CLASSICAL),
+        issuer,
+    )
+
+    assert "x-forwarded-client-cert" in headers(answer)
+    assert "ssl.curves.P-256: 1" in envoy.get("/stats?filter=ssl.curves")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_mesh_that_demands_the_hybrid_key_exchange_refuses_everybody_without_it(
+    version: ssl.TLSVersion, envoy_with: Any, applications: dict[str, Application], issuer: Any
+) -> None:
+    envoy = envoy_with(mesh_tls=HYBRID)
+    client = replace(CLIENTS["mesh HTTP"], curve=CLASSICAL, version=version)
+
+    outcome = connect(envoy.ports["virtualInbound"], applications["http"].port, client, issuer)
+
+    assert outcome == REFUSED
+    assert "ssl.curves" not in envoy.get("/stats?usedonly&filter=ssl.curves")
 
 
 def connect(port: int, destination: int, client: Client, issuer: Any) -> str:
@@ -232,6 +353,9 @@ def tls_context(client: Client, issuer: Any) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(issuer.issue("web").roots)
+    context.maximum_version = client.version
+    if client.curve:
+        context.set_ecdh_curve(client.curve)
     if client.alpn:
         context.set_alpn_protocols(client.alpn)
     if client.identity:

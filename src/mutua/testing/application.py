@@ -1,6 +1,6 @@
 """An application that says what reached it: HTTP, some text, TLS it was not meant to get, nothing.
 
-HTTP request      200, the request's headers as JSON
+HTTP request      200, the request's path and headers as JSON
 a TLS handshake   remembered, connection closed
 anything else     "echo:" and the bytes
 and, when it greets, "hello" before the client has said anything
@@ -72,7 +72,6 @@ class Application:
 
 
 def _headers(request: bytes) -> dict[str, str]:
-    lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-    return {
-        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-    }
+    first, *lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return {":path": first.split()[1], **{name.lower(): value.strip() for name, _, value in pairs}}
