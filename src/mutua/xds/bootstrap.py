@@ -65,6 +65,14 @@ STATS: Final[Mapping[str, tuple[str, ...]]] = {
 Istio's default inclusion, plus what `curl localhost:15000/stats | grep ssl` is expected to show."""
 
 
+CLUSTER_NAME: Final = {
+    "tag_name": "cluster_name",
+    "regex": r"^cluster\.((.+?(\..+?\.svc\.cluster\.local)?)\.)",
+}
+"""Envoy's own rule ends a cluster's name at its first dot, and the rest of a host's name would
+become the name of a metric.  Source: Istio tools/packaging/common/envoy_bootstrap.json."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
     """Who a sidecar is.
@@ -143,6 +151,7 @@ def bootstrap(sidecar: Sidecar) -> dict[str, Any]:
             ],
         },
         "stats_config": {
+            "stats_tags": [CLUSTER_NAME],
             "stats_matcher": {"inclusion_list": {"patterns": [
                 {kind: text} for kind, texts in STATS.items() for text in texts
             ]}},

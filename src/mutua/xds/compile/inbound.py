@@ -32,7 +32,7 @@ from mutua.xds.proto import Listener
 from mutua.xds.resource import Resource, resource
 
 OVERLAP_TIMEOUT: Final = 1.0
-"""Seconds: how long a silent client is waited for while a mode changes: its server may be the one that
+"""Seconds that a silent client is waited for while a mode changes: its server may be the one that
 speaks first, and plaintext still, or already, right.  Who speaks TLS does so at once."""
 
 RETRIES: Final = 2

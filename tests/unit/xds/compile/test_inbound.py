@@ -38,9 +38,10 @@ def compiled(
     *ports: InboundPort,
     default: MutualTlsMode = PERMISSIVE,
     exceptions: dict[int, MutualTlsMode] | None = None,
+    overlap: bool = False,
     **settings: Any,
 ) -> Any:
-    modes = InboundModes(default, tuple(sorted((exceptions or {}).items())))
+    modes = InboundModes(default, tuple(sorted((exceptions or {}).items())), overlap)
     resource = virtual_inbound(InboundShape(ports, modes), MeshSettings(**settings))
     return Listener.FromString(resource.body)
 
@@ -225,10 +226,16 @@ def test_the_skeleton_of_section_2_1() -> None:
     assert listener.max_connections_to_accept_per_socket_event.value == 1
 
 
-def test_the_wait_for_first_bytes_is_the_meshs() -> None:
-    listener = compiled(detection_timeout=2.5)
+@pytest.mark.parametrize(
+    ("overlap", "setting", "wait"),
+    [(False, 0, 0), (False, 2.5, 2500), (True, 0, 1000), (True, 2.5, 1000), (True, 0.2, 200)],
+)
+def test_the_wait_for_first_bytes_is_the_meshs_and_short_while_a_mode_changes(
+    *, overlap: bool, setting: float, wait: int
+) -> None:
+    listener = compiled(detection_timeout=setting, overlap=overlap)
 
-    assert listener.listener_filters_timeout.ToMilliseconds() == 2500
+    assert listener.listener_filters_timeout.ToMilliseconds() == wait
 
 
 def tls_context(**settings: Any) -> Any:
