@@ -83,7 +83,7 @@ class Block:
                 found = servers_of(view, None, "", modes)
                 make = partial(endpoints.assignment, shape.name, found)
                 assigned.append(get((shape.name, found), make))
-            listening += [get(key, make) for key, make in own_listeners(view, ours=True)]
+            listening += [get(key, make) for key, make in own_listeners(view, settings, ours=True)]
         return BlockResources(tuple(made), tuple(assigned), tuple(listening))
 
 
