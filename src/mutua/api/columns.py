@@ -5,6 +5,7 @@ prints as kubectl users expect it to, `<none>` or `<unknown>`.
 Source: Kubernetes printers (kubectl get on a real cluster); Istio's additionalPrinterColumns.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -304,9 +305,17 @@ CUSTOM_RESOURCE_DEFINITION: Final = (
 PEER_AUTHENTICATION: Final = (NAME, Column("Mode", field("spec", "mtls", "mode")), AGE)
 AUTHORIZATION_POLICY: Final = (NAME, Column("Action", field("spec", "action")), AGE)
 DESTINATION_RULE: Final = (NAME, Column("Host", field("spec", "host")), AGE)
+
+
+def _hosts(obj: Object, _: datetime) -> str:
+    """Format a list as the API server prints columns of custom kinds: JSON."""
+    hosts = at(obj, "spec", "hosts")
+    return json.dumps(hosts, separators=(",", ":")) if hosts else ""
+
+
 SERVICE_ENTRY: Final = (
     NAME,
-    Column("Hosts", field("spec", "hosts")),
+    Column("Hosts", _hosts),
     Column("Location", field("spec", "location")),
     Column("Resolution", field("spec", "resolution")),
     AGE,

@@ -9,12 +9,19 @@ Specification: istio-semantics sections 3.2, 3.3 and 3.5.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from ipaddress import IPv4Network
+from typing import Any, Final
 
 from mutua.api.object import Object
 from mutua.api.shape import misshapen
 from mutua.api.tables.istio import SERVICE_ENTRY
 from mutua.api.verdict import Invalid
+
+ALLOCATED_RANGE: Final = IPv4Network("240.240.0.0/16")
+"""Where hosts without an address get one from (Istio's range; nobody else uses class E)."""
+
+NO_ALLOCATION: Final = "networking.istio.io/enable-autoallocate-ip"
+"""Label that, when it is "false", leaves an entry's hosts without an address (Istio)."""
 
 
 class Location(Enum):
@@ -114,7 +121,7 @@ def parse_service_entry(obj: Object) -> ServiceEntry:
     metadata, spec = obj.get("metadata") or {}, obj.get("spec") or {}
     allocated: dict[str, tuple[str, ...]] = {}
     for one in (obj.get("status") or {}).get("addresses") or ():
-        host = one.get("host") or ""
+        host = (one.get("host") or "").lower()
         allocated[host] = (*allocated.get(host, ()), one.get("value") or "")
     labels = (spec.get("workloadSelector") or {}).get("labels") or {}
     return ServiceEntry(
@@ -132,6 +139,20 @@ def parse_service_entry(obj: Object) -> ServiceEntry:
         export_to=tuple(spec.get("exportTo") or ()),
         subject_alt_names=tuple(spec.get("subjectAltNames") or ()),
     )
+
+
+def hosts_without_address(obj: Object) -> tuple[str, ...]:
+    """Return the hosts of a ServiceEntry that are given an address, in lower case.
+
+    None with resolution NONE, which goes where the client was going anyway; no host with a
+    wildcard, which nobody can ask for.
+    """
+    labels, spec = obj["metadata"].get("labels") or {}, obj.get("spec") or {}
+    is_unwanted = labels.get(NO_ALLOCATION, "").lower() == "false"
+    if is_unwanted or spec.get("addresses") or (spec.get("resolution") or "NONE") == "NONE":
+        return ()
+    hosts = (host.lower() for host in spec.get("hosts") or ())
+    return tuple(dict.fromkeys(host for host in hosts if not host.startswith("*")))
 
 
 def _port(port: Mapping[str, Any]) -> EntryPort:

@@ -18,6 +18,7 @@ from mutua.api.object import (
     PODS,
     REPLICA_SETS,
     SECRETS,
+    SERVICE_ENTRIES,
     SERVICES,
     STATEFUL_SETS,
     Resource,
@@ -249,6 +250,18 @@ def test_nodes() -> None:
         "v1.32",
     )
     assert (shown["Internal-IP"], shown["External-IP"]) == ("10.244.0.1", "<none>")
+
+
+def test_service_entries_list_their_hosts() -> None:
+    spec = {"hosts": ["a.com", "*.b.com"], "location": "MESH_INTERNAL", "resolution": "STATIC"}
+
+    assert printed(SERVICE_ENTRIES, {"metadata": {"name": "x"}, "spec": spec}) == {
+        "Name": "x",
+        "Age": "<unknown>",
+        "Hosts": '["a.com","*.b.com"]',
+        "Location": "MESH_INTERNAL",
+        "Resolution": "STATIC",
+    }
 
 
 def test_secrets_count_their_keys() -> None:

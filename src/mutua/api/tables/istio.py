@@ -200,23 +200,27 @@ DESTINATION_RULE: Final = root(
 LOCATIONS: Final = ("MESH_EXTERNAL", "MESH_INTERNAL")
 RESOLUTIONS: Final = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN")
 
+MAX_LISTED: Final = 256
+"""Hosts, addresses and ports of a ServiceEntry, and labels of an endpoint."""
+MAX_ENDPOINTS: Final = 4096
+
 WORKLOAD_ENTRY: Final = struct(
     "WorkloadEntrySpec",
-    address=STRING,
-    ports=MapOf(COUNT),
-    labels=LABELS,
-    network=STRING,
-    locality=STRING,
+    address=Scalar("string", max_length=256),
+    ports=MapOf(COUNT, max_items=128),
+    labels=MapOf(STRING, max_items=MAX_LISTED),
+    network=Scalar("string", max_length=2048),
+    locality=Scalar("string", max_length=2048),
     weight=COUNT,
-    serviceAccount=STRING,
+    serviceAccount=Scalar("string", max_length=253),
 )
 SERVICE_ENTRY: Final = root(
     "ServiceEntry",
     spec=struct(
         "ServiceEntrySpec",
         "hosts",
-        hosts=STRINGS,
-        addresses=STRINGS,
+        hosts=ListOf(STRING, max_items=MAX_LISTED),
+        addresses=ListOf(Scalar("string", max_length=64), max_items=MAX_LISTED),
         ports=ListOf(
             struct(
                 "ServiceEntryPort",
@@ -225,11 +229,12 @@ SERVICE_ENTRY: Final = root(
                 protocol=STRING,
                 name=STRING,
                 targetPort=COUNT,
-            )
+            ),
+            max_items=MAX_LISTED,
         ),
         location=enum(*LOCATIONS),
         resolution=enum(*RESOLUTIONS),
-        endpoints=ListOf(WORKLOAD_ENTRY),
+        endpoints=ListOf(WORKLOAD_ENTRY, max_items=MAX_ENDPOINTS),
         workloadSelector=struct("EntryWorkloadSelector", labels=MATCH_LABELS),
         exportTo=STRINGS,
         subjectAltNames=STRINGS,

@@ -19,6 +19,7 @@ from mutua.api.validation.content import check_config_map, check_secret
 from mutua.api.validation.destination import check_destination_rule
 from mutua.api.validation.metadata import metadata_errors
 from mutua.api.validation.pods import check_pod
+from mutua.api.validation.service_entry import check_service_entry
 from mutua.api.validation.services import check_endpoint_slice, check_service
 from mutua.api.validation.stateful import check_controller_revision, check_stateful_set
 from mutua.api.validation.workloads import check_deployment, check_replica_set
@@ -40,6 +41,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "PeerAuthentication": lambda obj, _: check_peer_authentication(obj),
     "AuthorizationPolicy": lambda obj, _: check_authorization_policy(obj),
     "DestinationRule": lambda obj, _: check_destination_rule(obj),
+    "ServiceEntry": lambda obj, _: check_service_entry(obj),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from mutua.api.object import Object
 from mutua.api.security import match_labels, selector_errors
+from mutua.api.validation.export_to import export_errors
 from mutua.api.validation.names import MAX_SUBDOMAIN, label_errors
 from mutua.api.verdict import FieldError, Verdict, duplicate, forbidden, invalid, required
 
@@ -135,13 +136,8 @@ def _subset_errors(spec: Object, namespace: str) -> Iterator[FieldError]:
 
 def _export_errors(spec: Object, namespace: str) -> Iterator[FieldError]:
     targets = spec.get("exportTo") or []
-    named = [namespace if target == "." else target for target in targets]
-    for index, target in enumerate(named):
-        if target in named[:index]:
-            yield duplicate(f"spec.exportTo[{index}]", targets[index])
-    if "*" in targets and len(targets) > 1:
-        yield invalid("spec.exportTo", targets, "'*' cannot be combined with other namespaces")
-    beyond = [target for target in named if target != namespace]
+    yield from export_errors("spec.exportTo", targets, namespace)
+    beyond = [target for target in targets if target not in {".", namespace}]
     if beyond and match_labels(spec.get("workloadSelector")):
         detail = "a rule with a workloadSelector applies in its own namespace only"
         yield invalid("spec.exportTo", targets, detail)
