@@ -15,12 +15,14 @@ from mutua.api.object import (
     REPLICA_SETS,
     SECRETS,
     SERVICE_ACCOUNTS,
+    SERVICE_ENTRIES,
     SERVICES,
     STATEFUL_SETS,
     Resource,
 )
 from mutua.cluster.controllers.deployment import DeploymentController
 from mutua.cluster.controllers.endpointslice import EndpointSliceController
+from mutua.cluster.controllers.entry_address import EntryAddressController
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.garbage import GarbageCollector
 from mutua.cluster.controllers.namespace import NamespaceController
@@ -32,7 +34,7 @@ from mutua.store.port import ObjectStore
 
 FOLLOWED: Final = (
     NAMESPACES, PODS, SERVICES, SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, DEPLOYMENTS,
-    REPLICA_SETS, STATEFUL_SETS, CONTROLLER_REVISIONS, ENDPOINT_SLICES,
+    REPLICA_SETS, STATEFUL_SETS, CONTROLLER_REVISIONS, ENDPOINT_SLICES, SERVICE_ENTRIES,
 )  # fmt: skip
 """Kinds that controllers and node keep in memory."""
 
@@ -79,6 +81,7 @@ class Controllers:
         ReplicaSetController,
         StatefulSetController,
         EndpointSliceController,
+        EntryAddressController,
         GarbageCollector,
     ]:
         return (
@@ -87,5 +90,6 @@ class Controllers:
             ReplicaSetController(self.view, self._clock, self.events, self._rng),
             StatefulSetController(self.view, self._clock, self.events),
             EndpointSliceController(self.view),
+            EntryAddressController(self.view),
             GarbageCollector(self.view),
         )
