@@ -4,9 +4,15 @@
     <host>.<svc>.<ns>.svc.cluster.local            one pod of a headless Service
     _<port>._<protocol>.<svc>.<ns>.svc.cluster.local   where a named port is (SRV)
     <1-2-3-4>.<ns>.pod.cluster.local               the address 1.2.3.4
+    <host of a ServiceEntry>                       its addresses, given or allocated
 
 A name above an existing one exists too, with no records, so that resolvers go on to their next
 search domain.  Source: kubernetes/dns, docs/specification.md (version 1.1.0).
+
+A Service's name stays its own; of several entries for one host the oldest answers, those that all
+namespaces see before the others.
+
+Deviates from Istio: everybody gets the same answer, whichever entries their namespace sees.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +20,8 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final
 
 from mutua.api.object import Object
+from mutua.api.service_entry import ServiceEntry, parse_service_entry
+from mutua.api.verdict import Invalid
 from mutua.cluster.dns_wire import ZONE, Answer, Target
 from mutua.runtime.network.service_objects import (
     SlicesByService,
@@ -35,12 +43,23 @@ class Records:
     milliseconds for hundreds of Services.
     """
 
-    def __init__(self, services: Iterable[Object] = (), slices: Iterable[Object] = ()) -> None:
+    def __init__(
+        self,
+        services: Iterable[Object] = (),
+        slices: Iterable[Object] = (),
+        entries: Iterable[Object] = (),
+    ) -> None:
         self._names: dict[str, Answer] = {ZONE: EMPTY, SERVICES: EMPTY, PODS[1:]: EMPTY}
         grouped = group_by_service(slices)
+        taken: set[str] = set()
         for service in services:
             for name, answer in _service_names(service, grouped):
                 self._add(name.lower(), answer)
+                taken.add(name.lower())
+        for host, answer in _entry_names(entries):
+            if host not in taken:
+                self._names[host] = answer
+                taken.add(host)
 
     @classmethod
     def of(cls, names: Mapping[str, Answer]) -> "Records":
@@ -59,6 +78,9 @@ class Records:
         found = self._names.get(name)
         if found is None and name.endswith(PODS):
             return _pod(name)
+        while found is None and name:
+            name = name.partition(".")[2]
+            found = self._names.get(f"*.{name}")
         return found
 
     def _add(self, name: str, answer: Answer) -> None:
@@ -114,6 +136,27 @@ def _headless_names(name: str, endpoints: list[tuple[Object, Any]]) -> Iterator[
         yield host, Answer(_addresses(behind))
     for label, targets in ports.items():
         yield label, Answer(targets=tuple(targets))
+
+
+def _entry_names(entries: Iterable[Object]) -> Iterator[tuple[str, Answer]]:
+    """Yield the hosts of ServiceEntries that have an address, those that win first."""
+    found = filter(None, map(_entry, entries))
+    for entry in sorted(found, key=lambda e: (_is_private(e), e.created, e.namespace, e.name)):
+        for host in entry.hosts:
+            texts = entry.addresses or entry.allocated.get(host, ())
+            if addresses := _addresses(text.removesuffix("/32") for text in texts):
+                yield host, Answer(addresses)
+
+
+def _entry(obj: Object) -> ServiceEntry | None:
+    try:
+        return parse_service_entry(obj)
+    except Invalid:
+        return None
+
+
+def _is_private(entry: ServiceEntry) -> bool:
+    return bool(entry.export_to) and "*" not in entry.export_to
 
 
 def _addresses(texts: Iterable[str]) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """The daemon's side of DNS: writes down the names, and keeps the name server running.
 
-Services, EndpointSlices ─► dns/records.json ─► nameserver (a child of the shim) ─► pods
+Services, EndpointSlices, ServiceEntries ─► dns/records.json ─► nameserver ─► pods
+
+The name server is a child of the shim.
 """
 
 import asyncio
@@ -8,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from mutua.api.object import ENDPOINT_SLICES, SERVICES
+from mutua.api.object import ENDPOINT_SLICES, SERVICE_ENTRIES, SERVICES
 from mutua.cluster.controllers.view import View
 from mutua.cluster.dns_records import Records
 from mutua.cluster.nameserver import write_records
@@ -34,7 +36,7 @@ class NameService:
         """Prepare; nothing happens before `run`.
 
         Args:
-            view: Services and EndpointSlices.
+            view: What has names: Services, EndpointSlices and ServiceEntries.
             settings: Addresses, directories, the interpreter.
         """
         self._view = view
@@ -45,7 +47,7 @@ class NameService:
         """Serve until cancelled; the name server stays when this ends."""
         shim = await ShimClient.connect(self._settings.layout.shim_socket)
         try:
-            for resource in (SERVICES, ENDPOINT_SLICES):
+            for resource in (SERVICES, ENDPOINT_SLICES, SERVICE_ENTRIES):
                 self._view[resource].subscribe(lambda _change: self._changed.set())
             self._write()
             running = await self._adopt(shim)
@@ -67,7 +69,11 @@ class NameService:
             self._write()
 
     def _write(self) -> None:
-        records = Records(self._view[SERVICES].list(), self._view[ENDPOINT_SLICES].list())
+        records = Records(
+            self._view[SERVICES].list(),
+            self._view[ENDPOINT_SLICES].list(),
+            self._view[SERVICE_ENTRIES].list(),
+        )
         self._records.parent.mkdir(mode=0o700, exist_ok=True)
         write_records(self._records, records.names)
 

@@ -36,6 +36,15 @@ def endpoint_slice(*endpoints: Object) -> Object:
     }
 
 
+def entry(*hosts: str, name: str = "x", given: dict[str, str] | None = None, **spec: Any) -> Object:
+    addresses = [{"host": host, "value": value} for host, value in (given or {}).items()]
+    return {
+        "metadata": {"namespace": "foo", "name": name, "creationTimestamp": name},
+        "spec": {"hosts": list(hosts), **spec},
+        "status": {"addresses": addresses},
+    }
+
+
 ONE = endpoint("10.244.0.2")
 DB = endpoint("10.244.0.3", "db-0")
 UNREADY = endpoint("10.244.0.4", ready=False)
@@ -106,6 +115,62 @@ NAMES = [
 @pytest.mark.parametrize(("records", "name", "answer"), NAMES)
 def test_name(records: Records, name: str, answer: Answer | None) -> None:
     assert records.lookup(name) == answer
+
+
+API = entry("api.example.com", "Db", given={"api.example.com": "240.240.0.1", "db": "240.240.0.2"})
+WILD = entry("*.example.com", "*.foo.svc.cluster.local", addresses=["192.0.2.1", "192.0.2.2/32"])
+ENTRIES = Records([service()], [], [API, WILD])
+BOTH = Answer(("192.0.2.1", "192.0.2.2"))
+
+HOSTS = [
+    pytest.param(ENTRIES, "api.example.com", Answer(("240.240.0.1",)), id="an allocated address"),
+    pytest.param(ENTRIES, "db", Answer(("240.240.0.2",)), id="a short host, case does not matter"),
+    pytest.param(ENTRIES, "www.example.com", BOTH, id="a wildcard with addresses of its own"),
+    pytest.param(ENTRIES, "a.b.example.com", BOTH, id="a wildcard stands for several labels"),
+    pytest.param(ENTRIES, "example.com", None, id="but not for none"),
+    pytest.param(ENTRIES, "example.org", None, id="other names do not exist"),
+    pytest.param(ENTRIES, WEB, Answer(("10.96.0.1",)), id="a Service's name stays its own"),
+    pytest.param(ENTRIES, "foo.svc.cluster.local", Answer(), id="and so do the names above it"),
+    pytest.param(ENTRIES, "new.foo.svc.cluster.local", BOTH, id="what no Service has is free"),
+    pytest.param(
+        Records([service(clusterIP="None")], [], [entry(WEB, addresses=["192.0.2.1"])]),
+        WEB,
+        Answer(),
+        id="a headless Service without pods keeps its name too",
+    ),
+    pytest.param(
+        Records([], [], [entry("a", addresses=["192.0.2.0/24", "::1"])]),
+        "a",
+        None,
+        id="networks and IPv6 are no answers",
+    ),
+    pytest.param(Records([], [], [entry("a")]), "a", None, id="no address, no name"),
+    pytest.param(
+        Records(
+            [],
+            [],
+            [
+                entry("a", name="2", addresses=["192.0.2.2"]),
+                entry("a", name="0", addresses=["192.0.2.0"], exportTo=["."]),
+                entry("a", name="1", addresses=["192.0.2.1"], exportTo=["*"]),
+            ],
+        ),
+        "a",
+        Answer(("192.0.2.1",)),
+        id="the oldest that everybody sees",
+    ),
+    pytest.param(
+        Records([], [], [{"metadata": {"name": "x"}, "spec": {"hosts": "a"}}]),
+        "a",
+        None,
+        id="an entry that is none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("records", "name", "answer"), HOSTS)
+def test_host_of_a_service_entry(records: Records, name: str, answer: Answer | None) -> None:
+    assert Records.of(records.names).lookup(name) == answer
 
 
 def test_addresses_that_are_none_are_left_out() -> None:
