@@ -82,6 +82,18 @@ def entry_endpoints(
     }
 
 
+def entry_target(port: ServicePort, pod: Workload) -> int:
+    """Return where a pod that an entry selects serves a port of the entry.
+
+    A container port of the same name comes first (Istio).
+    """
+    return pod.container_ports.get(port.name, _number(port))
+
+
+def _number(port: ServicePort) -> int:
+    return port.target if isinstance(port.target, int) else port.number
+
+
 def _place(endpoint: Endpoint) -> tuple[str, int]:
     return endpoint.address, endpoint.port
 
@@ -113,11 +125,11 @@ def _serving(
     one: EntryService, port: ServicePort, workloads: Iterable[Workload]
 ) -> Iterable[Endpoint]:
     entry, service = one.entry, one.service
-    target = port.target if isinstance(port.target, int) else port.number
+    target = _number(port)
     if entry.selector is not None:
         for pod in workloads:
             if pod.namespace == entry.namespace and pod.address and _is_selected(entry, pod):
-                yield Endpoint(pod.address, target, pod.ready, pod)
+                yield Endpoint(pod.address, entry_target(port, pod), pod.ready, pod)
     elif entry.endpoints and entry.resolution is not Resolution.NONE:
         for place in entry.endpoints:
             number = place.ports.get(port.name, target)

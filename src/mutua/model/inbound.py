@@ -7,6 +7,7 @@ target the same port, the oldest wins entirely.  Specification: istio-semantics 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from mutua.model.entry import entry_target
 from mutua.model.service import Service, ServicePort
 from mutua.model.workload import InboundPort, Workload
 
@@ -58,13 +59,13 @@ def _ports(services: Iterable[Service], workload: Workload) -> tuple[InboundPort
     ports: dict[int, InboundPort] = {}
     for service in services:
         for port in service.ports:
-            number = _target(port, workload)
+            number = _target(service, port, workload)
             if number is not None and number not in ports:
                 ports[number] = InboundPort(number, port.protocol)
     return tuple(ports[number] for number in sorted(ports))
 
 
-def _target(port: ServicePort, workload: Workload) -> int | None:
-    if isinstance(port.target, int):
-        return port.target
-    return workload.container_ports.get(port.target)
+def _target(service: Service, port: ServicePort, workload: Workload) -> int | None:
+    if isinstance(port.target, str):
+        return workload.container_ports.get(port.target)
+    return entry_target(port, workload) if service.is_entry else port.target
