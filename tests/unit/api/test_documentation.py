@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mutua.api.validation import support, volumes
+from mutua.api.validation import service_entry, support, volumes
 from mutua.controlplane import proxy_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "supported.md"
@@ -17,6 +17,7 @@ NAMES = [
     *support.IGNORED_POD_FIELDS,
     *support.IGNORED_SECURITY_FIELDS,
     *volumes.SUPPORTED,
+    *service_entry.NOT_ENFORCED,
     *(name.rsplit("/", 1)[1] for name in proxy_settings.CHECKS),
     *(name.rsplit("/", 1)[1] for name in proxy_settings.UNSUPPORTED),
 ]
