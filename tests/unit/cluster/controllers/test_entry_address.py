@@ -39,9 +39,9 @@ async def given(cluster: FakeCluster, name: str = "api", *hosts: str) -> dict[st
     return found
 
 
-async def name_by_hand(cluster: FakeCluster, name: str, host: str, value: str) -> None:
-    """Write an address into a status as somebody who edits the subresource would."""
-    status = {"addresses": [{"host": host, "value": value}]}
+async def name_by_hand(cluster: FakeCluster, name: str, given: dict[str, str]) -> None:
+    """Write addresses into a status as somebody who edits the subresource would."""
+    status = {"addresses": [{"host": host, "value": value} for host, value in given.items()]}
     await cluster.store.update_status(
         SERVICE_ENTRIES, {**await read(cluster, name), "status": status}
     )
@@ -149,13 +149,40 @@ async def test_the_author_of_an_address_keeps_it() -> None:
         await cluster.until(moved)
 
 
+async def test_entries_for_one_host_share_its_address() -> None:
+    async with running_cluster() as cluster:
+        await cluster.apply(SERVICE_ENTRIES, entry("one", "api.com"))
+        first = await given(cluster, "one", "api.com")
+
+        await cluster.apply(SERVICE_ENTRIES, entry("two", "API.com", "b.com"))
+        second = await given(cluster, "two", "api.com", "b.com")
+
+        assert second["api.com"] == first["api.com"] != second["b.com"]
+        await cluster.store.delete(SERVICE_ENTRIES, "shop", "one")
+        await cluster.settle()
+        assert await addresses(cluster, "two") == second
+
+
+async def test_hosts_of_one_entry_that_share_an_address_part() -> None:
+    async with running_cluster() as cluster:
+        await cluster.apply(SERVICE_ENTRIES, entry("api", "a.com", "b.com"))
+        before = await given(cluster, "api", "a.com", "b.com")
+
+        await name_by_hand(cluster, "api", {"a.com": before["a.com"], "b.com": before["a.com"]})
+
+        async def parted() -> bool:
+            return await addresses(cluster) == before
+
+        await cluster.until(parted)
+
+
 async def test_of_two_that_name_one_address_the_older_keeps_it() -> None:
     async with running_cluster() as cluster:
         await cluster.apply(SERVICE_ENTRIES, entry())
         await cluster.apply(SERVICE_ENTRIES, entry("db"))
         older, newer = (await given(cluster))["api.com"], (await given(cluster, "db"))["db.com"]
 
-        await name_by_hand(cluster, "db", "db.com", older)
+        await name_by_hand(cluster, "db", {"db.com": older})
 
         async def moved() -> bool:
             return (await addresses(cluster, "db"))["db.com"] != older
@@ -171,7 +198,7 @@ async def test_an_address_that_is_not_ours_is_replaced(value: str) -> None:
         await cluster.apply(SERVICE_ENTRIES, entry())
         before = await given(cluster)
 
-        await name_by_hand(cluster, "api", "api.com", value)
+        await name_by_hand(cluster, "api", {"api.com": value})
 
         async def restored() -> bool:
             return await addresses(cluster) == before
