@@ -6,7 +6,7 @@ Admission judges the content; this module reads what has the right shape.
 Specification: istio-semantics sections 3.2, 3.3 and 3.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network
@@ -83,7 +83,8 @@ class ServiceEntry:
         name: Its name; without meaning.
         created: creationTimestamp, RFC 3339 in UTC; "" before it was stored.
         hosts: DNS names, perhaps with a wildcard.
-        addresses: Virtual addresses or networks; without any, those allocated to its hosts.
+        addresses: Virtual IPv4 addresses and networks, each in the one way to write it; without
+            any, those allocated to its hosts.
         allocated: Host to the addresses allocated to it.
         ports: In the order written.
         location: Inside or outside of the mesh.
@@ -129,7 +130,7 @@ def parse_service_entry(obj: Object) -> ServiceEntry:
         name=metadata.get("name") or "",
         created=metadata.get("creationTimestamp") or "",
         hosts=tuple(host.lower() for host in spec.get("hosts") or ()),
-        addresses=tuple(spec.get("addresses") or ()),
+        addresses=tuple(_networks(spec.get("addresses") or ())),
         allocated=allocated,
         ports=tuple(_port(port) for port in spec.get("ports") or ()),
         location=Location(spec.get("location") or "MESH_EXTERNAL"),
@@ -153,6 +154,16 @@ def hosts_without_address(obj: Object) -> tuple[str, ...]:
         return ()
     hosts = (host.lower() for host in spec.get("hosts") or ())
     return tuple(dict.fromkeys(host for host in hosts if not host.startswith("*")))
+
+
+def _networks(texts: Iterable[str]) -> Iterator[str]:
+    """Yield addresses and networks in canonical form; pods have no IPv6."""
+    for text in texts:
+        try:
+            network = IPv4Network(text, strict=False)
+        except ValueError:
+            continue
+        yield str(network).removesuffix("/32")
 
 
 def _port(port: Mapping[str, Any]) -> EntryPort:

@@ -140,11 +140,11 @@ def _headless_names(name: str, endpoints: list[tuple[Object, Any]]) -> Iterator[
 
 def _entry_names(entries: Iterable[Object]) -> Iterator[tuple[str, Answer]]:
     """Yield the hosts of ServiceEntries that have an address, those that win first."""
-    found = filter(None, map(_entry, entries))
-    for entry in sorted(found, key=lambda e: (_is_private(e), e.created, e.namespace, e.name)):
+    parsed = filter(None, map(_entry, entries))
+    for entry in sorted(parsed, key=lambda e: (_is_private(e), e.created, e.namespace, e.name)):
         for host in entry.hosts:
-            texts = entry.addresses or entry.allocated.get(host, ())
-            if addresses := _addresses(text.removesuffix("/32") for text in texts):
+            found = entry.addresses or entry.allocated.get(host, ())
+            if addresses := _addresses(found):
                 yield host, Answer(addresses)
 
 

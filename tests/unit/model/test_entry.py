@@ -53,9 +53,10 @@ def test_every_host_is_a_service_with_its_own_address() -> None:
 
 
 def test_addresses_of_the_author_come_before_allocated_ones() -> None:
-    one = entry(addresses=["10.0.0.0/24", "10.1.0.1"], given={"api.com": "240.240.0.1"})
+    written = ["10.0.0.7/24", "10.1.0.1/32", "10.2.0.1", "fd00::1", "fd00::/64"]
+    one = entry(addresses=written, given={"api.com": "240.240.0.1"})
 
-    assert snapshot(one).services[0].addresses == ("10.0.0.0/24", "10.1.0.1")
+    assert snapshot(one).services[0].addresses == ("10.0.0.0/24", "10.1.0.1", "10.2.0.1")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Routes by namespace of the client; in all but a few entries they are the same bytes."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,10 +75,14 @@ class RouteTable:
             self._layers[namespace] = (self._hosts, made)
         return self._layers[namespace][1]
 
-    def _port_route(self, port: int, shapes: Iterable[HostShape], namespace: str) -> Resource:
+    def _port_route(self, port: int, shapes: Sequence[HostShape], namespace: str) -> Resource:
         hosts = []
         taken: set[str] = set()
-        for shape in shapes:
+        usage = Counter(shape.hostname for shape in shapes)
+        # Of several entries for one host, the client's own namespace's comes first.
+        for shape in sorted(
+            shapes, key=lambda one: usage[one.hostname] == 1 or one.namespace != namespace
+        ):
             if not shape.seen_from(namespace):
                 continue
             # A domain that occurs twice in a route makes Envoy refuse it.  Hosts of ServiceEntries

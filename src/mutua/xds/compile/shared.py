@@ -152,10 +152,16 @@ class SharedCompiler:
             for view in self._particular
             if is_visible(view.service, scope.namespace, self._settings)
         ]
+        # Of several entries for one host, its own namespace's comes first.
+        chosen.sort(key=lambda one: not self._is_preferred(one[0], scope))
         key = tuple((id(view), id(rule)) for view, rule in chosen)
         if key not in self._by_choices:
             self._by_choices[key] = self._layers(chosen, self._before.get(scope, NOTHING))
         return self._by_choices[key]
+
+    def _is_preferred(self, view: PortView, scope: Scope) -> bool:
+        service = view.service
+        return self._usage[service.hostname] > 1 and service.id.namespace == scope.namespace
 
     def _layers(self, chosen: Sequence[_Choice], before: SharedLayers) -> SharedLayers:
         made, assigned = [], []

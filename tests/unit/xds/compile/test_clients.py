@@ -396,22 +396,26 @@ def test_a_kubernetes_service_owns_its_name() -> None:
     assert flags(compiled(mesh(entry))) == {"10.0.0.1": True, "10.0.0.2": True}
 
 
-def test_one_host_in_two_namespaces_is_each_clients_own() -> None:
+@pytest.mark.parametrize("seen", [".", "*"])
+def test_one_host_in_two_namespaces_is_each_clients_own(seen: str) -> None:
     entries = [
         service_entry(
             namespace,
             "x.example",
-            PLAIN,
+            {**PLAIN, "protocol": "HTTP"},
+            {**PLAIN, "name": "only", "number": port, "protocol": "HTTP"},
             resolution="STATIC",
-            exportTo=["."],
+            exportTo=[seen],
             endpoints=[{"address": address}],
         )
-        for namespace, address in (("shop", "10.9.0.1"), ("far", "10.9.0.2"))
+        for namespace, address, port in (("shop", "10.9.0.1", 81), ("far", "10.9.0.2", 82))
     ]
 
     near, far = (compiled(mesh(*entries), uid) for uid in (CLIENT, OTHER))
     assert set(flags(near, "outbound|80||x.example")) == {"10.9.0.1"}
     assert set(flags(far, "outbound|80||x.example")) == {"10.9.0.2"}
+    for client, port in ((near, 81), (far, 82)):
+        assert f"outbound|{port}||x.example" in str(readable(client, ROUTE)[str(port)])
 
 
 def test_a_namespace_that_is_switched_off_switches_off_what_has_no_rule() -> None:
