@@ -141,12 +141,15 @@ async def test_the_author_of_an_address_keeps_it() -> None:
         await cluster.apply(SERVICE_ENTRIES, entry())
         before = (await given(cluster))["api.com"]
 
-        await cluster.apply(SERVICE_ENTRIES, entry("db", addresses=[before]))
+        await cluster.apply(SERVICE_ENTRIES, entry("db", addresses=[before, f"{before}/32"]))
 
         async def moved() -> bool:
             return (await addresses(cluster))["api.com"] != before
 
         await cluster.until(moved)
+        await cluster.store.delete(SERVICE_ENTRIES, "shop", "db")
+        await cluster.apply(SERVICE_ENTRIES, entry("new", "other.com"))
+        await given(cluster, "new", "other.com")
 
 
 async def test_entries_for_one_host_share_its_address() -> None:
