@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ def apply(mesh: RunningMesh, *objects: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(mesh: RunningMesh) -> RunningMesh:
+def shop(mesh: RunningMesh) -> Iterator[RunningMesh]:
     openssl = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=x"
     done = subprocess.run(
         [*openssl.split(), "-keyout", "-"], capture_output=True, text=True, check=True
@@ -148,7 +149,8 @@ def shop(mesh: RunningMesh) -> RunningMesh:
     for namespace in ("shop", "bank"):
         mesh.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace)
     mesh.kubectl("wait", "--for=condition=InForce", "pa/default", "-n", "shop")
-    return mesh
+    yield mesh
+    assert "xds resource refused" not in mesh.daemon_log()
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +252,31 @@ def test_resolution_none_goes_where_the_client_was_going(shop: RunningMesh, outs
     assert requests_to(shop, "outbound|8080||none.example") > 0
 
 
+def test_wildcards_and_networks(shop: RunningMesh, outside: str) -> None:
+    ports = [
+        {"name": "http", "number": 8080, "protocol": "HTTP"},
+        {"name": "tls", "number": 8443, "protocol": "TLS"},
+    ]
+    many = {"hosts": ["*.wild.example"], "ports": ports, "resolution": "NONE"}
+    network = {"addresses": ["198.51.100.7/24"], "endpoints": [{"address": outside}]}
+    apply(shop, entry("wild", addresses=[outside], **many), entry("network", **network))
+
+    expect(
+        shop,
+        "client",
+        [
+            ("http", "a.wild.example", 8080),
+            ("tls", "a.b.wild.example", 8443),
+            ("name", "wild.example", 0),
+            ("tcp", "198.51.100.99", 9000),
+            ("http", "network.example", 9001, "198.51.100.99"),
+            ("name", "network.example", 0),
+        ],
+        ["outside 8080 plain", "8443", None, "8081", "outside 8082 plain", None],
+    )
+    assert requests_to(shop, "outbound|8080||*.wild.example") > 0
+
+
 def requests_to(mesh: RunningMesh, cluster: str) -> int:
     """Return how many requests the client's proxy has sent to a cluster."""
     argv = ("exec", "-n", "shop", "client", "-c", "istio-proxy", "--", "curl", "-s")
@@ -259,8 +286,8 @@ def requests_to(mesh: RunningMesh, cluster: str) -> int:
 
 
 def test_tls_goes_by_server_name(shop: RunningMesh, outside: str) -> None:
-    def secure(name: str, port: int, *, allocate: bool = True) -> Any:
-        https = {"name": "https", "number": 443, "protocol": "TLS", "targetPort": port}
+    def secure(name: str, port: int, kind: str = "TLS", *, allocate: bool = True) -> Any:
+        https = {"name": "https", "number": 443, "protocol": kind, "targetPort": port}
         labels = {} if allocate else {"networking.istio.io/enable-autoallocate-ip": "false"}
         place = {"address": outside}
         return entry(name, labels=labels, ports=[https], endpoints=[place])
@@ -269,7 +296,7 @@ def test_tls_goes_by_server_name(shop: RunningMesh, outside: str) -> None:
         shop,
         secure("tls", 8443),
         secure("one", 8443, allocate=False),
-        secure("two", 9443, allocate=False),
+        secure("two", 9443, "HTTPS", allocate=False),
     )
 
     unknown = "192.0.2.1"
@@ -292,7 +319,7 @@ def test_an_allocated_address_is_for_pods_with_a_sidecar(shop: RunningMesh, outs
 
     for pod in ("client", "bare", "neighbour"):
         expect(shop, pod, [("name", "api.example", 0)], [address])
-    expect(shop, "bare", all_ports("api.example")[:2], [None, None])
+    expect(shop, "bare", [("tcp", "api.example", 9000)], [None])
     row = shop.kubectl("get", "se", "api", "-n", "shop", "--no-headers").stdout.split()
     assert row[:3] == ["api", '["api.example"]', "STATIC"]
 
