@@ -78,8 +78,9 @@ def test_the_definitions_of_istio_kinds_are_established(cluster: Cluster) -> Non
     assert "condition met" in cluster.kubectl(
         "wait", "--for=condition=Established", name, "--timeout=10s"
     )
-    assert cluster.kubectl("get", "crd", "-o", "name").count("istio.io") == 3
+    assert cluster.kubectl("get", "crd", "-o", "name").count("istio.io") == 4
 
 
 def test_explain(cluster: Cluster) -> None:
     assert "mode" in cluster.kubectl("explain", "peerauthentication.spec.mtls")
+    assert "serviceAccount" in cluster.kubectl("explain", "se.spec.endpoints")
