@@ -68,6 +68,7 @@ class DeltaSession:
     def __init__(self) -> None:
         self.generation = 0
         self._target: ProxyResources = {}
+        # In push order.
         self._subscriptions: dict[str, Subscription] = {}
         self._responses = 0
 
@@ -118,8 +119,7 @@ class DeltaSession:
         """
         if not self.generation:
             return None
-        for type_url in self._push_order():
-            subscription = self._subscriptions[type_url]
+        for type_url, subscription in self._subscriptions.items():
             if subscription.in_flight is None and (subscription.dirty or subscription.answer_due):
                 response = self._compose(type_url, subscription)
                 if response is not None:
@@ -148,17 +148,14 @@ class DeltaSession:
     def _wanted(self, type_url: str) -> ResourceSet:
         return self._target.get(type_url, NOTHING)
 
-    def _push_order(self) -> list[str]:
-        opened = list(self._subscriptions)
-        return sorted(opened, key=lambda one: ORDER.index(one) if one in ORDER else len(ORDER))
-
     def _open(self, request: Request) -> Subscription:
         if len(self._subscriptions) >= MAX_TYPES:
             raise ProtocolViolation(f"more than {MAX_TYPES} types on one stream")
         wildcard = WILDCARD in request.subscribe or not request.subscribe
         subscription = Subscription(wildcard, {} if self._warming(request) else request.versions)
         subscription.subscribe(request.subscribe)
-        self._subscriptions[request.type_url] = subscription
+        opened = {**self._subscriptions, request.type_url: subscription}
+        self._subscriptions = {kind: opened[kind] for kind in sorted(opened, key=_place)}
         if self.generation:
             subscription.reveal(self._wanted(request.type_url))
         return subscription
@@ -252,6 +249,10 @@ class DeltaSession:
         """A cluster that changed warms up anew and waits for its endpoints, changed or not."""
         if (endpoints := self._subscriptions.get(ENDPOINT)) is not None:
             endpoints.mark(one.name for one in clusters if one.name in endpoints.names)
+
+
+def _place(type_url: str) -> int:
+    return ORDER.index(type_url) if type_url in ORDER else len(ORDER)
 
 
 def _culprits(resources: tuple[Resource, ...], error: str) -> tuple[Resource, ...]:
