@@ -1,0 +1,213 @@
+"""Does a call from this client to that port work, and whom to ask if not?
+
+    the client's program ── Content ──► its proxy ── Sent ──► the server's proxy ──► Outcome
+
+One verdict names both ends: what is sent and why, what is demanded and by which policy, what
+becomes of it, and the object to edit when it fails.  Specification: istio-semantics 2.4 and 3.5.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mutua.model.service import Protocol
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import Endpoint, Workload
+from mutua.policy.inbound import (
+    Arrival,
+    Content,
+    Outcome,
+    Wrapping,
+    declared_protocol,
+    what_becomes_of,
+    what_becomes_of_direct,
+    what_is_demanded,
+)
+from mutua.policy.outbound import (
+    Destination,
+    Sends,
+    Sent,
+    Why,
+    elsewhere,
+    recognised,
+    what_is_sent,
+    what_is_sent_to_address,
+)
+from mutua.policy.peer_authentication import Decision
+
+_WRAPPINGS: Final = {
+    Sends.PLAINTEXT: Wrapping.NONE,
+    Sends.ISTIO_MUTUAL: Wrapping.MESH,
+    Sends.SIMPLE: Wrapping.OTHER,
+    # Certificates of a rule's own are taken for ones that the mesh did not issue.
+    Sends.MUTUAL: Wrapping.OTHER,
+}
+
+_USUAL: Final = {
+    Protocol.HTTPS: Content.TLS,
+    Protocol.TLS: Content.TLS,
+    Protocol.TCP: Content.CLIENT_FIRST,
+    Protocol.MONGO: Content.CLIENT_FIRST,
+    Protocol.REDIS: Content.CLIENT_FIRST,
+    Protocol.MYSQL: Content.SERVER_FIRST,
+}
+"""What programs say on ports that are not HTTP."""
+
+
+_OK: Final = frozenset({Outcome.OK_HTTP, Outcome.OK_TCP})
+
+_FORWARDED_WORKS: Final = {
+    Sends.PLAINTEXT: True,  # it is the client program's own TLS
+    Sends.ISTIO_MUTUAL: False,  # no application holds a certificate of the mesh
+    Sends.SIMPLE: None,
+    Sends.MUTUAL: None,
+}
+"""Whether TLS that reaches the application gets its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of a call, and why.
+
+    Attributes:
+        outcome: What becomes of it.
+        works: Whether the client's program gets its answer; None when policies cannot tell: it
+            depends on whether the application speaks TLS, or who issued a rule's certificate.
+        sent: What the client sends.
+        demanded: What the server's proxy demands; None when there is no proxy.
+    """
+
+    outcome: Outcome
+    works: bool | None
+    sent: Sent
+    demanded: Decision | None
+
+    @property
+    def culprit(self) -> str:
+        """The object to edit when it does not work, "" when the cause is none.
+
+        `DestinationRule namespace/name` or `PeerAuthentication namespace/name`.
+        """
+        if self.works:
+            return ""
+        if self.sent.setting.source:
+            return f"DestinationRule {self.sent.setting.source}"
+        policy = self.sent.policy or (self.demanded.policy if self.demanded else "")
+        return f"PeerAuthentication {policy}" if policy else ""
+
+    def explain(self) -> str:
+        """Return the verdict as one line."""
+        demand = "the server has no sidecar"
+        if self.demanded is not None:
+            by = f"PeerAuthentication {self.demanded.policy}" if self.demanded.policy else "default"
+            demand = f"the server's mode is {self.demanded.mode.value} ({by})"
+        said = f"the client sends {self.sent.sends.value} ({self.sent.explain()}), {demand}"
+        return f"{said}: {self.outcome.value}"
+
+
+def judge(
+    mesh: MeshSnapshot, client: Workload, to: Destination, content: Content | None = None
+) -> Verdict:
+    """Decide what becomes of a pod's call to a Service.
+
+    Args:
+        mesh: The mesh.
+        client: Who calls.
+        to: What is called.
+        content: What the client's program says; None for what is usual on such a port.
+    """
+    protocol = to.port.protocol
+    content = content or usual_content(protocol)
+    sent = what_is_sent(mesh, client, to)
+    endpoint = _met(mesh, to)
+    if not client.accepts_mutual_tls:
+        return _arrives(mesh, sent, endpoint, content)
+    looks_first = protocol.is_http or protocol is Protocol.AUTO
+    if looks_first and content is Content.SERVER_FIRST:
+        return _verdict(mesh, sent, endpoint, Outcome.HANG)
+    if protocol.is_http and content is not Content.HTTP:
+        sent = elsewhere(mesh, Why.NOT_HTTP)
+    return _arrives(mesh, sent, endpoint, content, announced_http=looks_first)
+
+
+def judge_address(
+    mesh: MeshSnapshot,
+    client: Workload,
+    address: str,
+    port: int,
+    content: Content = Content.HTTP,
+) -> Verdict:
+    """Decide what becomes of a pod's call to another pod's address."""
+    to = recognised(mesh, client, address, port)
+    if to is not None and client.address != address:
+        return judge(mesh, client, to, content)
+    endpoint = Endpoint(address, port, ready=True, workload=_pod(mesh, address))
+    sent = what_is_sent_to_address(mesh, client, address, port)
+    return _arrives(mesh, sent, endpoint, content)
+
+
+def usual_content(protocol: Protocol) -> Content:
+    """Return what programs usually say on a port that speaks this; HTTP when nothing is said."""
+    return _USUAL.get(protocol, Content.HTTP)
+
+
+def _met(mesh: MeshSnapshot, to: Destination) -> Endpoint:
+    """Return who is met at an endpoint, whatever was said about it, and on which port."""
+    endpoint = to.endpoint
+    port = to.port.number if to.service.headless else endpoint.port  # nobody translates its ports
+    server = endpoint.workload
+    if server is None or not server.uid:
+        server = _pod(mesh, endpoint.address)
+    return replace(endpoint, port=port, workload=server)
+
+
+def _pod(mesh: MeshSnapshot, address: str) -> Workload | None:
+    return next((one for one in mesh.workloads.values() if one.address == address), None)
+
+
+def _arrives(
+    mesh: MeshSnapshot,
+    sent: Sent,
+    endpoint: Endpoint,
+    content: Content,
+    *,
+    announced_http: bool = False,
+) -> Verdict:
+    if sent.sends is Sends.NOTHING:
+        return _verdict(mesh, sent, endpoint, Outcome.NOTHING_SENT)
+    http = announced_http and content is Content.HTTP
+    arrival = Arrival(wrapping=_WRAPPINGS[sent.sends], content=content, announced_http=http)
+    demanded = what_is_demanded(mesh, endpoint)
+    if demanded is None or sent.why is Why.OWN_ADDRESS:
+        return _verdict(mesh, sent, endpoint, what_becomes_of_direct(arrival))
+    outcome = what_becomes_of(arrival, demanded.mode, declared_protocol(mesh, endpoint))
+    if outcome in _OK and not _is_expected(mesh, sent, endpoint):
+        outcome = Outcome.HANDSHAKE_FAILS
+    return _verdict(mesh, sent, endpoint, outcome)
+
+
+def _is_expected(mesh: MeshSnapshot, sent: Sent, endpoint: Endpoint) -> bool:
+    """Tell whether the server can prove to be whom the client expects."""
+    server = endpoint.workload
+    if not sent.mutual_tls or not sent.identities or server is None:
+        return True
+    path = f"ns/{server.namespace}/sa/{server.service_account}"
+    return f"spiffe://{mesh.settings.trust_domain}/{path}" in sent.identities
+
+
+def _verdict(mesh: MeshSnapshot, sent: Sent, endpoint: Endpoint, outcome: Outcome) -> Verdict:
+    return Verdict(
+        outcome=outcome,
+        works=_works(outcome, sent),
+        sent=sent,
+        demanded=what_is_demanded(mesh, endpoint),
+    )
+
+
+def _works(outcome: Outcome, sent: Sent) -> bool | None:
+    if outcome in _OK:
+        return True
+    if outcome is Outcome.FORWARDED_TO_APP:
+        return _FORWARDED_WORKS[sent.sends]
+    if outcome is Outcome.HANDSHAKE_FAILS and sent.sends is Sends.MUTUAL:
+        return None
+    return False
