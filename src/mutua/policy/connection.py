@@ -9,6 +9,7 @@ becomes of it, and the object to edit when it fails.  Specification: istio-seman
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mutua.api.service_entry import Resolution
 from mutua.model.service import Protocol
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint, Workload
@@ -153,7 +154,8 @@ def usual_content(protocol: Protocol) -> Content:
 def _met(mesh: MeshSnapshot, to: Destination) -> Endpoint:
     """Return who is met at an endpoint, whatever was said about it, and on which port."""
     endpoint = to.endpoint
-    port = to.port.number if to.service.headless else endpoint.port  # nobody translates its ports
+    own = to.service.resolution is Resolution.NONE  # nobody translates its ports
+    port = to.port.number if own else endpoint.port
     server = endpoint.workload
     if server is None or not server.uid:
         server = _pod(mesh, endpoint.address)
