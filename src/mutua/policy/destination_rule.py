@@ -8,7 +8,8 @@ Lookup: the first of these that has a rule for the host; namespaces are never mi
     4. the root namespace               rules exported to the client's namespace
 
 In it the most specific host counts: the exact name, else the longest wildcard.  So a rule for
-`*.local` next to the client beats a rule for the very host next to the server.
+`*.local` next to the client beats a rule for the very host next to the server; and a rule that
+selects other clients, when there is none for everybody, leaves this one without any.
 
 Merge, oldest first: rules for the same host, exported to the same namespaces, for the same clients
 are one.  The oldest that has a `trafficPolicy` supplies it, the oldest that names a subset supplies
@@ -32,9 +33,6 @@ from mutua.model.workload import Workload
 
 PRIVATE: Final = "."
 PUBLIC: Final = "*"
-
-DEFAULT_EXPORT_TO: Final = (PUBLIC,)
-"""Who sees a rule that does not say (`defaultDestinationRuleExportTo`)."""
 
 
 class Level(Enum):
@@ -109,12 +107,12 @@ def find_rule(
         service: What it calls.
         settings: Mesh-wide settings.
     """
-    known = sorted(rules, key=lambda rule: (rule.created, rule.name, rule.namespace))
-    speaking = [rule for rule in known if _speaks_to(rule, client)]
-    for stage in _stages(speaking, client.namespace, service.id.namespace, settings):
+    oldest_first = sorted(rules, key=lambda rule: (rule.created, rule.name, rule.namespace))
+    for stage in _stages(oldest_first, client.namespace, service.id.namespace, settings):
         found = _most_specific(stage, service.hostname, settings)
         if found:
-            return _as_one(_chosen(_merged(found)), settings)
+            speaking = [rule for rule in found if _speaks_to(rule, client)]
+            return _as_one(_chosen(_merged(speaking, settings)), settings) if speaking else None
     return None
 
 
@@ -189,25 +187,23 @@ def _stages(
     if client != root:
         yield [rule for rule in rules if rule.namespace == client]
     else:
-        yield [rule for rule in rules if rule.namespace == root and _is_private(rule)]
+        local = [rule for rule in rules if rule.namespace == root]
+        yield [rule for rule in local if _exports(rule, settings) == {root}]
     for namespace in (server, root):
-        yield [one for one in rules if one.namespace == namespace and _is_exported(one, client)]
+        local = [rule for rule in rules if rule.namespace == namespace]
+        yield [rule for rule in local if _exports(rule, settings) & {PUBLIC, client}]
 
 
-def _exports(rule: DestinationRule) -> frozenset[str]:
+def _exports(rule: DestinationRule, settings: MeshSettings) -> frozenset[str]:
     """Return the namespaces that see a rule, or "*"."""
     if rule.selector is not None:
         return frozenset({rule.namespace})
-    written = rule.export_to or DEFAULT_EXPORT_TO
+    written = rule.export_to or settings.default_destination_rule_export_to
     return frozenset(rule.namespace if one == PRIVATE else one for one in written)
 
 
-def _is_private(rule: DestinationRule) -> bool:
-    return _exports(rule) == {rule.namespace}
-
-
-def _is_exported(rule: DestinationRule, namespace: str) -> bool:
-    return bool(_exports(rule) & {PUBLIC, namespace})
+def _covers(wider: frozenset[str], narrower: frozenset[str]) -> bool:
+    return PUBLIC in wider or wider >= narrower
 
 
 def _most_specific(
@@ -227,16 +223,18 @@ def _matches(host: str, hostname: str) -> bool:
     return host.startswith("*") and hostname.removeprefix("*").endswith(host[1:])
 
 
-def _merged(rules: Iterable[DestinationRule]) -> list[list[DestinationRule]]:
+def _merged(
+    rules: Iterable[DestinationRule], settings: MeshSettings
+) -> list[list[DestinationRule]]:
     """Put together the rules for one host in one namespace, given oldest first."""
     standing: list[list[DestinationRule]] = []
     for rule in rules:
-        alone = True
+        alone, exports = True, _exports(rule, settings)
         for others in standing:
-            first = others[0]
-            if rule.selector == first.selector and _exports(rule) >= _exports(first):
+            first = _exports(others[0], settings)
+            if rule.selector == others[0].selector and _covers(exports, first):
                 others.append(rule)
-                alone = alone and _exports(rule) != _exports(first)
+                alone = alone and exports != first
         if alone:
             standing.append([rule])
     return standing

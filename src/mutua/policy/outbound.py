@@ -150,7 +150,7 @@ def what_is_sent(mesh: MeshSnapshot, client: Workload, to: Destination) -> Sent:
     """Decide what reaches an endpoint when a pod calls a Service."""
     if not client.accepts_mutual_tls:
         return Sent(sends=Sends.PLAINTEXT, why=Why.NO_SIDECAR_AT_CLIENT)
-    if not is_exported(to.service, client.namespace):
+    if not is_exported(mesh, to.service, client.namespace):
         return elsewhere(mesh, Why.NOT_EXPORTED)
     rule = find_rule(mesh.destination_rules, client, to.service, mesh.settings)
     if to.subset and (rule is None or to.subset not in rule.subsets):
@@ -178,7 +178,7 @@ def recognised(mesh: MeshSnapshot, client: Workload, address: str, port: int) ->
     name in the request decides, and an address is none.  Of several Services the oldest counts.
     """
     for service in mesh.services:
-        if not service.headless or not is_exported(service, client.namespace):
+        if not service.headless or not is_exported(mesh, service, client.namespace):
             continue
         for one in service.ports:
             if one.number != port or one.protocol.is_http:
@@ -195,10 +195,11 @@ def elsewhere(mesh: MeshSnapshot, why: Why) -> Sent:
     return Sent(sends=Sends.PLAINTEXT if allowed else Sends.NOTHING, why=why)
 
 
-def is_exported(service: Service, namespace: str) -> bool:
+def is_exported(mesh: MeshSnapshot, service: Service, namespace: str) -> bool:
     """Tell whether clients in a namespace see a Service."""
-    visible = {service.id.namespace if one == PRIVATE else one for one in service.export_to}
-    return not visible or bool(visible & {PUBLIC, namespace})
+    written = service.export_to or mesh.settings.default_service_export_to
+    visible = {service.id.namespace if one == PRIVATE else one for one in written}
+    return bool(visible & {PUBLIC, namespace})
 
 
 def endpoint_flag(mesh: MeshSnapshot, to: Destination, rule: MergedRule | None) -> Sent:

@@ -1,7 +1,7 @@
-"""What a compiled proxy would do with bytes, read from Envoy's own messages.
+"""How a compiled proxy protects what it sends, read from Envoy's own messages.
 
-The tests' third party: it knows nothing of policies, only how Envoy chooses a transport socket for
-an endpoint and a filter chain for a connection.
+A third party to evaluator and compiler: it knows nothing of policies, only how Envoy chooses a
+transport socket for an endpoint.
 """
 
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class OutboundCluster:
         """Return how an endpoint is met."""
         entry = None if self.is_addressed else self._entries[address, port]
         for one in self._cluster.transport_socket_matches:
-            if one.match.items() <= (_flag(entry) if entry else {}).items():
+            if _texts(one.match).items() <= (_flag(entry) if entry else {}).items():
                 return _wire(one.transport_socket)
         return _wire(self._cluster.transport_socket)
 
@@ -98,8 +98,11 @@ def outbound_cluster(compiled: ProxyResources, name: str) -> OutboundCluster | N
 
 
 def _flag(entry: Any) -> dict[str, str]:
-    fields = entry.metadata.filter_metadata[SOCKET_MATCH].fields
-    return {key: value.string_value for key, value in fields.items()}
+    return _texts(entry.metadata.filter_metadata[SOCKET_MATCH])
+
+
+def _texts(struct: Any) -> dict[str, str]:
+    return {key: value.string_value for key, value in struct.fields.items()}
 
 
 def _wire(socket: Any) -> Wire:

@@ -1,0 +1,97 @@
+"""What a compiled listener does with a connection, read from Envoy's own messages.
+
+A third party to evaluator and compiler: it knows nothing of policies, only how Envoy inspects the
+first bytes of a connection and chooses a filter chain: by port, then by transport, then by
+application protocol, each time the exact match before the one that leaves it open.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from mutua.policy.inbound import Arrival, Content, Outcome, Wrapping
+from mutua.xds.proto import Listener
+from mutua.xds.resource import LISTENER, ProxyResources
+
+TLS_INSPECTOR: Final = "envoy.filters.listener.tls_inspector"
+HTTP_INSPECTOR: Final = "envoy.filters.listener.http_inspector"
+HTTP_PROXY: Final = "envoy.filters.network.http_connection_manager"
+
+OFFERED_HTTP: Final = ("istio-http/1.1", "istio", "http/1.1")
+OFFERED_TCP: Final = ("istio",)
+SEEN_HTTP: Final = ("http/1.1",)
+
+
+class InboundListener:
+    """What a proxy does with connections to its pod."""
+
+    def __init__(self, compiled: ProxyResources) -> None:
+        listener = Listener.FromString(compiled[LISTENER]["virtualInbound"].body)
+        self._chains = list(listener.filter_chains)
+        self._inspectors = {one.name: one.filter_disabled for one in listener.listener_filters}
+
+    def outcome(self, port: int, arrival: Arrival) -> Outcome:
+        """Return what becomes of a connection to a port."""
+        is_tls = arrival.wrapping is not Wrapping.NONE or arrival.content is Content.TLS
+        inspected = [kind for kind in (TLS_INSPECTOR, HTTP_INSPECTOR) if self._looks(kind, port)]
+        if inspected and not is_tls and arrival.content is Content.SERVER_FIRST:
+            return Outcome.HANG
+        transport = "raw_buffer"
+        protocols: tuple[str, ...] = ()
+        if is_tls and TLS_INSPECTOR in inspected:
+            transport, protocols = "tls", _offered(arrival)
+        elif not is_tls and arrival.content is Content.HTTP and HTTP_INSPECTOR in inspected:
+            protocols = SEEN_HTTP
+        chain = self._chain(port, transport, protocols)
+        return Outcome.CLOSED if chain is None else _through(chain, arrival, is_tls=is_tls)
+
+    def _looks(self, inspector: str, port: int) -> bool:
+        return inspector in self._inspectors and not _means(self._inspectors[inspector], port)
+
+    def _chain(self, port: int, transport: str, protocols: Iterable[str]) -> Any | None:
+        matches = [(one.filter_chain_match, one) for one in self._chains]
+        matches = [pair for pair in matches if pair[0].destination_port.value == port] or [
+            pair for pair in matches if not pair[0].HasField("destination_port")
+        ]
+        matches = [pair for pair in matches if pair[0].transport_protocol == transport] or [
+            pair for pair in matches if not pair[0].transport_protocol
+        ]
+        for protocol in protocols:
+            for match, chain in matches:
+                if protocol in match.application_protocols:
+                    return chain
+        return next((one for match, one in matches if not match.application_protocols), None)
+
+
+def _means(predicate: Any, port: int) -> bool:
+    """Tell whether a predicate of a listener filter is true for a port."""
+    kind = predicate.WhichOneof("rule")
+    if kind == "or_match":
+        return any(_means(one, port) for one in predicate.or_match.rules)
+    if kind == "destination_port_range":
+        ports = predicate.destination_port_range
+        return bool(ports.start <= port < ports.end)
+    if kind is None:
+        return False
+    raise NotImplementedError(kind)
+
+
+def _offered(arrival: Arrival) -> tuple[str, ...]:
+    if arrival.wrapping is not Wrapping.MESH:
+        return ()
+    return OFFERED_HTTP if arrival.announced_http else OFFERED_TCP
+
+
+def _through(chain: Any, arrival: Arrival, *, is_tls: bool) -> Outcome:
+    """Return what becomes of a connection in its chain."""
+    as_http = chain.filters[-1].name == HTTP_PROXY
+    content = arrival.content
+    if chain.HasField("transport_socket"):
+        if arrival.wrapping not in {Wrapping.MESH, Wrapping.MESH_CERTIFICATE}:
+            return Outcome.HANDSHAKE_FAILS
+    elif is_tls:
+        return Outcome.PROTOCOL_ERROR if as_http else Outcome.FORWARDED_TO_APP
+    if not as_http:
+        return Outcome.OK_TCP
+    if content is Content.SERVER_FIRST:
+        return Outcome.HANG
+    return Outcome.OK_HTTP if content is Content.HTTP else Outcome.PROTOCOL_ERROR
