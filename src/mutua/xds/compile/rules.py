@@ -143,11 +143,15 @@ class _Place:
                 )
             )
 
-    def most_specific(self, hostname: str) -> Sequence[Rule]:
-        if hostname in self.exact:
-            return self.exact[hostname]
-        fitting = [host for host in self.wildcards if _matches(host, hostname)]
-        return self.wildcards[max(fitting, key=len)] if fitting else ()
+    def most_specific(self, hostname: str, client: str = "") -> Sequence[Rule]:
+        """Return the rules for a host; only those that a namespace of clients sees, if given."""
+        fitting = (host for host in self.wildcards if _matches(host, hostname))
+        places = [self.exact.get(hostname, ())]
+        places += [self.wildcards[host] for host in sorted(fitting, key=len, reverse=True)]
+        for rules in places:
+            if seen := [one for one in rules if not client or one.visible_in(client)]:
+                return seen
+        return ()
 
 
 class RuleIndex:
@@ -197,14 +201,15 @@ class RuleIndex:
         if found := self._in(nearest, client, name):
             return _applicable(found, scope)
         for namespace in (service.id.namespace, self._root):
-            for rule in self._in(self._exported, namespace, name):
-                if rule.visible_in(client):
-                    return rule
+            for rule in self._in(self._exported, namespace, name, client):
+                return rule
         return None
 
-    def _in(self, places: Mapping[str, _Place], namespace: str, host: str) -> Sequence[Rule]:
+    def _in(
+        self, places: Mapping[str, _Place], namespace: str, host: str, client: str = ""
+    ) -> Sequence[Rule]:
         place = places.get(namespace)
-        return place.most_specific(host) if place is not None else ()
+        return place.most_specific(host, client) if place is not None else ()
 
 
 def _applicable(rules: Sequence[Rule], scope: Scope) -> Rule | None:
