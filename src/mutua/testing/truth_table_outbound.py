@@ -84,6 +84,7 @@ class Row:
     def mesh(self) -> MeshSnapshot:
         """Return the mesh that the row is about."""
         web = pod("x", "web", SERVER, meshed=self.meshed, labels=self.labels)
+        web["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
         other = pod("x", "other", "10.0.0.3", meshed=False, labels={"app": "web"})
         # Without translation of ports, a headless Service has the pod's.
         number = TARGET if self.headless else PORT
@@ -133,13 +134,13 @@ def work(mode: str, **spec: Any) -> Object:
 def rule(mode: str | None, **policy: Any) -> Object:
     """Return a rule for the Service."""
     tls = {} if mode is None else {"tls": {"mode": mode}}
-    return destination_rule("x", "web", trafficPolicy={**tls, **policy})
+    return destination_rule("x", "web", {**tls, **policy})
 
 
 def entry(location: str, resolution: str, **spec: Any) -> Object:
     """Return an entry for `api.example.com`."""
-    ports = [{"number": PORT, "name": "http", "protocol": "HTTP", "targetPort": TARGET}]
-    return service_entry("x", API, ports=ports, location=location, resolution=resolution, **spec)
+    port = {"number": PORT, "name": "http", "protocol": "HTTP", "targetPort": TARGET}
+    return service_entry("x", API, port, location=location, resolution=resolution, **spec)
 
 
 OTHER_LOAD_BALANCING: Final = {"loadBalancer": {"simple": "RANDOM"}}

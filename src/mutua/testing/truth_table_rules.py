@@ -76,8 +76,9 @@ def rule(
     """Return a rule created `at` seconds after some instant, exported `to` namespaces."""
     exported = {} if to is None else {"exportTo": to}
     created = f"2026-01-01T00:00:{at:02}Z"
+    policy = {"tls": {"mode": mode}} if mode else None
     return destination_rule(
-        namespace, host, mode, name=f"{name}{at}", created=created, **exported, **spec
+        namespace, host, policy, name=f"{name}{at}", created=created, **exported, **spec
     )
 
 
