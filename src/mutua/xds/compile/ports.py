@@ -8,12 +8,14 @@ connections would stay in use after the way back to STRICT until the server had 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mutua.api.destination import ClientTls
 from mutua.api.security import MutualTlsMode
 from mutua.api.service_entry import Resolution
+from mutua.foundation.errors import Rejected
+from mutua.foundation.spiffe import SpiffeId, parse_spiffe_id
 from mutua.model.service import Protocol, Service
 from mutua.model.settings import MeshSettings
 from mutua.model.workload import Endpoint
@@ -156,12 +158,22 @@ def _identities(
     Endpoints that are not ready count too, so that the cluster does not change when one becomes
     ready.
     """
-    paths = {
-        f"/ns/{endpoint.workload.namespace}/sa/{endpoint.workload.service_account}"
+    accounts = {
+        str(SpiffeId(settings.trust_domain, pod.namespace, pod.service_account))
         for group in endpoints
-        for endpoint in group
-        if endpoint.workload is not None and endpoint.workload.service_account
+        for pod in (endpoint.workload for endpoint in group)
+        if pod is not None and pod.service_account
     }
-    domains = {settings.trust_domain, *settings.trust_domain_aliases}
-    expected = {f"spiffe://{domain}{path}" for domain in domains for path in paths}
-    return tuple(sorted(expected.union(service.identities)))
+    named = accounts.union(service.identities)
+    return tuple(sorted(named.union(_aliases(named, settings))))
+
+
+def _aliases(names: Iterable[str], settings: MeshSettings) -> Iterator[str]:
+    """Yield what workload identities are called in the mesh's other trust domains."""
+    for name in names:
+        try:
+            identity = parse_spiffe_id(name)
+        except Rejected:
+            continue  # a name of another kind
+        for domain in settings.trust_domain_aliases:
+            yield str(replace(identity, trust_domain=domain))
