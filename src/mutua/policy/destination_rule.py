@@ -29,7 +29,7 @@ from typing import Final
 from mutua.api.destination import ClientTls, DestinationRule, Subset, TrafficPolicy
 from mutua.model.service import Service
 from mutua.model.settings import MeshSettings
-from mutua.model.workload import Workload
+from mutua.model.workload import Endpoint, Workload
 
 PRIVATE: Final = "."
 PUBLIC: Final = "*"
@@ -144,6 +144,15 @@ def chooses_endpoint_by_address(rule: MergedRule | None, port: int, subset: str 
         if policy.passthrough is not None:
             return policy.passthrough
     return False
+
+
+def is_in_subset(rule: MergedRule | None, subset: str, endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint belongs to a subset; every one does to "", none to an unknown."""
+    if not subset:
+        return True
+    owned = rule.subsets.get(subset) if rule is not None else None
+    labels = endpoint.workload.labels if endpoint.workload is not None else {}
+    return owned is not None and owned.subset.labels.items() <= labels.items()
 
 
 def _cluster_policies(

@@ -64,15 +64,20 @@ class InboundListener:
 
 def _means(predicate: Any, port: int) -> bool:
     """Tell whether a predicate of a listener filter is true for a port."""
-    kind = predicate.WhichOneof("rule")
-    if kind == "or_match":
-        return any(_means(one, port) for one in predicate.or_match.rules)
-    if kind == "destination_port_range":
-        ports = predicate.destination_port_range
-        return bool(ports.start <= port < ports.end)
-    if kind is None:
-        return False
-    raise NotImplementedError(kind)
+    match predicate.WhichOneof("rule"):
+        case "or_match":
+            return any(_means(one, port) for one in predicate.or_match.rules)
+        case "and_match":
+            return all(_means(one, port) for one in predicate.and_match.rules)
+        case "not_match":
+            return not _means(predicate.not_match, port)
+        case "any_match":
+            return bool(predicate.any_match)
+        case "destination_port_range":
+            ports = predicate.destination_port_range
+            return bool(ports.start <= port < ports.end)
+        case _:
+            return False
 
 
 def _offered(arrival: Arrival) -> tuple[str, ...]:
