@@ -8,7 +8,7 @@ sockets carry no mark.  Secrets are the same names, from files.
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +77,15 @@ def adapted(compiled: ProxyResources) -> tuple[list[Any], list[Any]]:
 
 
 @contextmanager
-def running(directory: Path, compiled: ProxyResources, secrets: list[Any]) -> Iterator[Envoy]:
-    """Run an Envoy with this configuration."""
+def running(
+    directory: Path,
+    compiled: ProxyResources,
+    secrets: list[Any],
+    adapt: Callable[[list[Any], list[Any]], None] = lambda clusters, listeners: None,
+) -> Iterator[Envoy]:
+    """Run an Envoy with this configuration, its clusters and listeners adapted further."""
     clusters, listeners = adapted(compiled)
+    adapt(clusters, listeners)
     admin_file = directory / "admin"
     config = {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
@@ -152,12 +158,14 @@ class Issuer:
         self._directory = directory
         self._mesh = Authority.load_or_create(directory / "ca", "cluster.local", SystemClock())
 
-    def issue(self, account: str, trust_domain: str = "cluster.local") -> Credentials:
-        identity = SpiffeId(trust_domain, "shop", account)
+    def issue(
+        self, account: str, trust_domain: str = "cluster.local", namespace: str = "shop"
+    ) -> Credentials:
+        identity = SpiffeId(trust_domain, namespace, account)
         root = read_credential(self._directory / "ca" / KEY_FILE)
         request = new_request(identity)
         chain = Authority(root, trust_domain, SystemClock()).sign(request.csr_pem, identity)
-        stem = self._directory / f"{account}.{trust_domain}"
+        stem = self._directory / f"{account}.{namespace}.{trust_domain}"
         files = Credentials(*(stem.with_suffix(f".{kind}") for kind in ("chain", "key", "roots")))
         files.chain.write_text(chain.chain_pem)
         files.key.write_text(request.key.pem())
@@ -170,8 +178,20 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
     return Issuer(tmp_path_factory.mktemp("identity"))
 
 
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    """Return an issuer that nobody in the mesh trusts."""
+    return Issuer(tmp_path_factory.mktemp("stranger"))
+
+
 @pytest.fixture(scope="module")
 def run_envoy() -> Iterator[Any]:
     """Return a function that runs an Envoy until the module's tests are done."""
     with ExitStack() as stack:
         yield lambda *arguments: stack.enter_context(running(*arguments))
+
+
+@pytest.fixture(scope="session")
+def envoy_for() -> Any:
+    """Return what runs an Envoy for as long as its `with` block lasts."""
+    return running

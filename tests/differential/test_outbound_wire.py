@@ -6,7 +6,6 @@ The servers are not Envoys: an Istio sidecar must understand the same bytes.
 # ruff: noqa: E501 - a table
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import pytest
 
 from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES, Object
 from mutua.model.build import build_snapshot
+from mutua.testing.client_hello import read_client_hello
 from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service
 from mutua.xds.compile import compile_proxy
 
@@ -97,26 +97,6 @@ class Server:
                 stream.sendall(HTTP_ANSWER)
             elif not seen.first.startswith(HTTP2_PREFACE):
                 stream.sendall(b"echo:" + seen.first)
-
-
-def read_client_hello(record: bytes) -> tuple[str, tuple[str, ...]]:
-    """Return server name and ALPN tokens (RFC 8446 section 4.1.2, RFC 6066, RFC 7301)."""
-    body = record[5 + 4 + 2 + 32 :]
-    body = body[1 + body[0] :]  # session id
-    body = body[2 + struct.unpack("!H", body[:2])[0] :]  # cipher suites
-    body = body[1 + body[0] :][2:]  # compression methods, length of the extensions
-    name, tokens = "", []
-    while len(body) >= 4:
-        kind, length = struct.unpack("!HH", body[:4])
-        value, body = body[4 : 4 + length], body[4 + length :]
-        if kind == 0:
-            name = value[5:].decode()
-        if kind == 16:
-            rest = value[2:]
-            while rest:
-                tokens.append(rest[1 : 1 + rest[0]].decode())
-                rest = rest[1 + rest[0] :]
-    return name, tuple(tokens)
 
 
 @pytest.fixture(scope="module")

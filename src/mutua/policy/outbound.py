@@ -150,6 +150,8 @@ def what_is_sent(mesh: MeshSnapshot, client: Workload, to: Destination) -> Sent:
     """Decide what reaches an endpoint when a pod calls a Service."""
     if not client.accepts_mutual_tls:
         return Sent(sends=Sends.PLAINTEXT, why=Why.NO_SIDECAR_AT_CLIENT)
+    if to.service.headless and to.endpoint.address == client.address:
+        return Sent(sends=Sends.PLAINTEXT, why=Why.OWN_ADDRESS)
     if not is_exported(mesh, to.service, client.namespace):
         return elsewhere(mesh, Why.NOT_EXPORTED)
     rule = find_rule(mesh.destination_rules, client, to.service, mesh.settings)
