@@ -24,17 +24,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mutua import __version__
+from mutua.api.annotations import INTERCEPTION, TRAFFIC, annotation_path, annotations
 from mutua.api.object import Object
 from mutua.api.verdict import FieldError, forbidden
 from mutua.api.verdict import Verdict as FieldVerdict
-from mutua.controlplane.capture import (
-    INTERCEPTION,
-    PREFIX,
-    annotation_path,
-    annotations,
-    capture_rules,
-)
+from mutua.controlplane.capture import capture_rules
 from mutua.controlplane.proxy_settings import ProxySettings, proxy_settings
+from mutua.policy.injection import Revisions
 
 PROXY: Final = "istio-proxy"
 IMAGE: Final = f"mutua/proxyv2:{__version__}"
@@ -74,24 +70,18 @@ MAX_LABEL: Final = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InjectionSettings:
+class InjectionSettings(Revisions):
     """What a mesh's proxies have in common.
 
     Attributes:
         trust_domain: Of their identities; Istio uses it as mesh id too.
         cluster_domain: DNS domain of Services.
-        revision: The control plane's revision.
-        tags: Other names of this revision.
         cluster_id: Istio's CLUSTER_ID.
-        enabled_by_default: Inject where nobody said anything (enableNamespacesByDefault).
     """
 
     trust_domain: str = "cluster.local"
     cluster_domain: str = "cluster.local"
-    revision: str = "default"
-    tags: tuple[str, ...] = ()
     cluster_id: str = "Kubernetes"
-    enabled_by_default: bool = False
 
 
 def is_injected(pod: Object) -> bool:
@@ -166,7 +156,7 @@ def frozen_annotation_errors(pod: Object, old: Object) -> Iterator[FieldError]:
         return
     before, after = annotations(old), annotations(pod)
     for name in sorted(before.keys() | after.keys()):
-        is_frozen = name in {STATUS, INTERCEPTION} or name.startswith(PREFIX)
+        is_frozen = name in {STATUS, INTERCEPTION} or name.startswith(TRAFFIC)
         if is_frozen and before.get(name) != after.get(name):
             yield forbidden(annotation_path(name), "may not change once the pod exists")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mutua.api import annotations
 from mutua.api.validation import service_entry, support, volumes
-from mutua.controlplane import proxy_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "supported.md"
 
@@ -18,8 +18,8 @@ NAMES = [
     *support.IGNORED_SECURITY_FIELDS,
     *volumes.SUPPORTED,
     *service_entry.NOT_ENFORCED,
-    *(name.rsplit("/", 1)[1] for name in proxy_settings.CHECKS),
-    *(name.rsplit("/", 1)[1] for name in proxy_settings.UNSUPPORTED),
+    *(name.rsplit("/", 1)[1] for name in annotations.CHECKS),
+    *(name.rsplit("/", 1)[1] for name in annotations.UNSUPPORTED),
 ]
 
 

@@ -1,13 +1,8 @@
 import pytest
 
+from mutua.api.annotations import CHECKS, UNSUPPORTED
 from mutua.api.verdict import Invalid
-from mutua.controlplane.proxy_settings import (
-    CHECKS,
-    DEFAULT_RESOURCES,
-    UNSUPPORTED,
-    ProxySettings,
-    proxy_settings,
-)
+from mutua.controlplane.proxy_settings import DEFAULT_RESOURCES, ProxySettings, proxy_settings
 
 
 def read(annotations: dict[str, str]) -> ProxySettings:
