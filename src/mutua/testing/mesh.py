@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mutua.api.object import Object
+from mutua.api.kinds import find_by_kind
+from mutua.api.object import Object, Resource
 
 CREATED: Final = "2026-01-01T00:00:00Z"
 """creationTimestamp unless told otherwise."""
@@ -132,3 +133,51 @@ def service_entry(
         "metadata": {"namespace": namespace, "name": name, "creationTimestamp": created},
         "spec": {"hosts": [host], "ports": list(ports), **spec},
     }
+
+
+def namespace(name: str, injection: str | None = "enabled", **labels: str) -> Object:
+    """Return a Namespace; `injection` None leaves the label away."""
+    asked = {} if injection is None else {"istio-injection": injection}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {**asked, **labels}},
+    }
+
+
+def deployment(
+    namespace: str,
+    name: str,
+    *ports: int,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    """Return a Deployment whose pods are labelled `app: <name>` and declare these ports."""
+    container = {
+        "name": "app",
+        "image": "app",
+        "ports": [{"containerPort": port} for port in ports],
+    }
+    wanted = {"app": name, **(labels or {})}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": wanted, "annotations": dict(annotations or {})},
+                "spec": {"containers": [container]},
+            },
+        },
+    }
+
+
+def by_resource(*objects: Object) -> dict[Resource, list[Object]]:
+    """Return objects in the form that `build_snapshot` takes."""
+    found: dict[Resource, list[Object]] = {}
+    for obj in objects:
+        kind = find_by_kind(obj["apiVersion"], obj["kind"])
+        assert kind is not None, f"no such kind: {obj['kind']}"  # noqa: S101 - a bug in a test
+        found.setdefault(kind.resource, []).append(obj)
+    return found

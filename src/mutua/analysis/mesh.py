@@ -1,0 +1,334 @@
+"""The mesh as analyzers see it: objects as written, and the model of what they mean.
+
+Analysis asks what the mesh will be, not what it happens to be this second.  So a Deployment whose
+pods do not exist yet stands for them, and the endpoints of a Service are the pods it selects,
+whether they are ready or not.  That makes a folder of manifests and a running mesh the same thing.
+
+Pods that are alike, the replicas of a workload, are judged once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mutua.analysis.message import Origin, origin_of
+from mutua.api.object import (
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    Object,
+    Resource,
+)
+from mutua.api.security import PeerAuthentication
+from mutua.model.build import INPUTS, BuildMemo, build_snapshot
+from mutua.model.service import Service, ServicePort
+from mutua.model.settings import MeshSettings
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
+from mutua.policy.injection import SYSTEM_NAMESPACES, Verdict, decide
+from mutua.policy.peer_authentication import Decision, Subject, effective_mode
+
+PROXY: Final = "istio-proxy"
+TEMPLATE_HASH: Final = "pod-template-hash"
+
+TEMPLATED: Final = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS)
+"""Kinds that make pods from a template."""
+
+READS: Final = (*INPUTS, NAMESPACES, *TEMPLATED)
+"""The kinds that analysis looks at; further ones are only looked up by name."""
+
+Where = Callable[[str], bool]
+"""Tells whether a namespace is to be looked at."""
+
+
+def everywhere(_namespace: str) -> bool:
+    """Look at every namespace."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodGroup:
+    """Pods that nothing here can tell apart.
+
+    Attributes:
+        origin: What makes them: a Deployment …, or the pod itself.
+        pods: They, or one made from a template; at least one.
+        workload: The first of them, as the model sees it.
+        ports: TCP ports that its containers declare, the proxy's excepted.
+    """
+
+    origin: Origin
+    pods: tuple[Object, ...]
+    workload: Workload
+    ports: frozenset[int]
+
+    @property
+    def is_meshed(self) -> bool:
+        """Whether they have a sidecar."""
+        return self.workload.accepts_mutual_tls
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether they are yet to be created."""
+        return "status" not in self.pods[0]
+
+    @property
+    def name(self) -> str:
+        """`deploy/web`, for messages."""
+        return self.origin.short
+
+
+class MeshMemo:
+    """What makes the next `Mesh` of nearly the same objects cheap; for one caller."""
+
+    def __init__(self) -> None:
+        self.build = BuildMemo()
+        self.pods: dict[Origin, tuple[Object, Object]] = {}
+
+
+class Mesh:
+    """Objects and their model.
+
+    Attributes:
+        objects: By resource.
+        settings: Mesh-wide settings.
+        snapshot: The model.
+        namespaces: By name.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[Resource, Iterable[Object]],
+        settings: MeshSettings | None = None,
+        *,
+        memo: MeshMemo | None = None,
+    ) -> None:
+        """Model the objects.
+
+        Args:
+            objects: All objects of the kinds in `READS`; they must have the right shape.
+            settings: Mesh-wide settings; None for the defaults.
+            memo: The caller's memory of the previous call.
+        """
+        memo = memo or MeshMemo()
+        self.objects = {kind: tuple(found) for kind, found in objects.items()}
+        self.settings = settings or MeshSettings()
+        self.namespaces = {one["metadata"]["name"]: one for one in self.of_kind(NAMESPACES)}
+        pods = [*self._present(), *self._promised(memo)]
+        self.snapshot = build_snapshot({**self.objects, PODS: pods}, self.settings, memo=memo.build)
+        self._groups = _grouped(pods, self.snapshot)
+        self._services: dict[str, list[Service]] = defaultdict(list)
+        for service in self.snapshot.services:
+            self._services[service.id.namespace].append(service)
+        self._policies: dict[str, list[PeerAuthentication]] = defaultdict(list)
+        for policy in self.snapshot.peer_authentications:
+            self._policies[policy.namespace].append(policy)
+        self._decisions: dict[tuple[str, int], Decision] = {}
+
+    @property
+    def root(self) -> str:
+        """The namespace of mesh-wide policies."""
+        return self.settings.root_namespace
+
+    def of_kind(self, resource: Resource) -> tuple[Object, ...]:
+        """Return the objects of one kind."""
+        return self.objects.get(resource, ())
+
+    def groups(self, where: Where = everywhere) -> Iterator[PodGroup]:
+        """Yield the pods of some namespaces, Kubernetes' own excepted."""
+        for namespace, groups in self._groups.items():
+            if where(namespace) and namespace not in SYSTEM_NAMESPACES:
+                yield from groups
+
+    def groups_in(self, namespace: str) -> Sequence[PodGroup]:
+        """Return the pods of one namespace."""
+        return self._groups.get(namespace, ())
+
+    def services(self, where: Where = everywhere) -> Iterator[Service]:
+        """Yield the Services and hosts of ServiceEntries of some namespaces, oldest first."""
+        for service in self.snapshot.services:
+            if where(service.id.namespace):
+                yield service
+
+    def policies(self, where: Where = everywhere) -> Iterator[PeerAuthentication]:
+        """Yield the PeerAuthentications of some namespaces."""
+        for namespace, policies in self._policies.items():
+            if where(namespace):
+                yield from policies
+
+    def policies_for(self, namespace: str) -> Sequence[PeerAuthentication]:
+        """Return the policies that may speak about pods of a namespace."""
+        return [p for one in {namespace, self.root} for p in self._policies.get(one, ())]
+
+    def demanded(self, group: PodGroup, port: int) -> Decision:
+        """Return what a pod's proxy demands on a container port, sidecar or not."""
+        key = (group.workload.uid, port)
+        if key not in self._decisions:
+            pod = group.workload
+            subject = Subject(namespace=pod.namespace, labels=pod.labels, port=port)
+            known = self.policies_for(pod.namespace)
+            self._decisions[key] = effective_mode(known, subject, root_namespace=self.root)
+        return self._decisions[key]
+
+    def behind(self, service: Service) -> list[PodGroup]:
+        """Return the pods that a Service selects."""
+        if not service.selector:
+            return []
+        wanted = service.selector.items()
+        groups = self.groups_in(service.id.namespace)
+        return [one for one in groups if wanted <= one.workload.labels.items()]
+
+    def exposing(self, group: PodGroup) -> Iterator[tuple[Service, ServicePort, int]]:
+        """Yield how pods are reached: the Service, its port, the container port it leads to."""
+        pod = group.workload
+        for service in self._services.get(pod.namespace, ()):
+            if service.selector and service.selector.items() <= pod.labels.items():
+                for port in service.ports:
+                    if (target := target_of(port, pod)) is not None:
+                        yield service, port, target
+
+    def around(self, service: Service, client_namespace: str = "") -> MeshSnapshot:
+        """Return the part of the model that decides about calls to one Service.
+
+        Its endpoints are the pods it selects, one for each group; rules and policies of other
+        namespaces, which have no say, are left out.
+        """
+        namespaces = {service.id.namespace, client_namespace, self.root}
+        endpoints = self.snapshot.endpoints.get(service.id, {})
+        if service.selector:
+            pods = [one.workload for one in self.behind(service)]
+            endpoints = {port.number: tuple(_endpoints(port, pods)) for port in service.ports}
+        rules = self.snapshot.destination_rules
+        return replace(
+            self.snapshot,
+            services=(service,),
+            endpoints={service.id: endpoints},
+            peer_authentications=tuple(self.policies_for(service.id.namespace)),
+            destination_rules=tuple(rule for rule in rules if rule.namespace in namespaces),
+        )
+
+    def _present(self) -> Iterator[Object]:
+        """Yield the pods; one that is yet to be created as injection will label it."""
+        for pod in self.of_kind(PODS):
+            if "deletionTimestamp" not in pod["metadata"]:
+                yield pod if "status" in pod else self._labelled(pod)
+
+    def _promised(self, memo: MeshMemo) -> list[Object]:
+        """Return one pod for each template that has none yet."""
+        makers = {_maker(pod) for pod in self.of_kind(PODS)}
+        promised, remembered = [], memo.pods
+        memo.pods = {}
+        for resource in TEMPLATED:
+            for one in self.of_kind(resource):
+                origin = origin_of(one)
+                if origin in makers or _is_owned(one) or _wants_none(one):
+                    continue
+                known = remembered.get(origin)
+                is_known = known is not None and known[0] is one
+                pod = known[1] if known and is_known else self._labelled(_pod_of(one, origin))
+                memo.pods[origin] = (one, pod)
+                promised.append(pod)
+        return promised
+
+    def _labelled(self, pod: Object) -> Object:
+        """Return a pod that is yet to be created with the label that injection will give it.
+
+        Of a namespace that nobody has shown us, assume that it is part of the mesh.
+        """
+        metadata = pod["metadata"]
+        namespace = self.namespaces.get(metadata["namespace"])
+        if namespace is not None and decide(namespace, pod).verdict is Verdict.SKIP:
+            return pod
+        labels = {TLS_MODE_LABEL: TLS_MODE_ISTIO, **(metadata.get("labels") or {})}
+        return {**pod, "metadata": {**metadata, "labels": labels}}
+
+
+def target_of(port: ServicePort, pod: Workload) -> int | None:
+    """Return the container port that a Service port leads to, None when the pod has none."""
+    if isinstance(port.target, int):
+        return port.target
+    return pod.container_ports.get(port.target)
+
+
+def has_proxy(pod: Object) -> bool:
+    """Tell whether a pod has a sidecar's container."""
+    return any(one["name"] == PROXY for one in pod["spec"].get("containers") or ())
+
+
+def _endpoints(port: ServicePort, pods: Iterable[Workload]) -> Iterator[Endpoint]:
+    for pod in pods:
+        if (target := target_of(port, pod)) is not None:
+            yield Endpoint(pod.address, target, ready=True, workload=pod)
+
+
+def _grouped(pods: Iterable[Object], snapshot: MeshSnapshot) -> dict[str, list[PodGroup]]:
+    alike: dict[Any, list[Object]] = defaultdict(list)
+    for pod in pods:
+        workload = snapshot.workloads.get(pod["metadata"]["uid"])
+        if workload is not None:
+            maker = _maker(pod) or origin_of(pod)
+            alike[maker, frozenset(workload.labels.items()), has_proxy(pod)].append(pod)
+    groups: dict[str, list[PodGroup]] = defaultdict(list)
+    for (maker, _, _), members in alike.items():
+        groups[maker.namespace].append(
+            PodGroup(
+                origin=maker,
+                pods=tuple(members),
+                workload=snapshot.workloads[members[0]["metadata"]["uid"]],
+                ports=frozenset(_declared(members[0])),
+            )
+        )
+    return groups
+
+
+def _declared(pod: Object) -> Iterator[int]:
+    for container in pod["spec"].get("containers") or ():
+        if container["name"] != PROXY:
+            for port in container.get("ports") or ():
+                if port.get("protocol", "TCP") == "TCP":
+                    yield port["containerPort"]
+
+
+def _maker(pod: Object) -> Origin | None:
+    """Return the Deployment, StatefulSet or ReplicaSet that made a pod."""
+    metadata = pod["metadata"]
+    for reference in metadata.get("ownerReferences") or ():
+        if not reference.get("controller"):
+            continue
+        kind, name = reference["kind"], reference["name"]
+        template = (metadata.get("labels") or {}).get(TEMPLATE_HASH, "")
+        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            kind, name = "Deployment", name.removesuffix(f"-{template}")
+        return Origin(kind, metadata["namespace"], name)
+    return None
+
+
+def _is_owned(obj: Object) -> bool:
+    references = obj["metadata"].get("ownerReferences") or ()
+    return any(reference.get("controller") for reference in references)
+
+
+def _wants_none(obj: Object) -> bool:
+    return (obj.get("spec") or {}).get("replicas") == 0
+
+
+def _pod_of(maker: Object, origin: Origin) -> Object:
+    """Return the pod that a template promises."""
+    template = maker["spec"]["template"]
+    metadata = template.get("metadata") or {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": origin.namespace,
+            "name": origin.name,
+            "uid": str(origin),
+            "labels": metadata.get("labels") or {},
+            "annotations": metadata.get("annotations") or {},
+            "ownerReferences": [{"controller": True, "kind": origin.kind, "name": origin.name}],
+        },
+        "spec": template.get("spec") or {},
+    }
