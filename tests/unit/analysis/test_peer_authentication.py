@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - messages are written out
 """PeerAuthentications that do not do what their author may think: each trap, and its absence."""
 
 import pytest
