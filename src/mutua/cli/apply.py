@@ -7,14 +7,10 @@ from the manifest disappears from the object, and kubectl and mutua can take tur
 """
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from lightkube import ApiError, Client
 from lightkube.types import PatchType
 
@@ -27,79 +23,6 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """Where kubectl keeps what it applied last."""
 
 FIELD_MANAGER: Final = "kubectl-client-side-apply"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """One object as written, and where."""
-
-    source: str
-    obj: Object
-
-
-def read_manifests(sources: Sequence[str]) -> list[Manifest]:
-    """Read the objects of files, of the YAML and JSON files of folders, or of "-".
-
-    Raises:
-        Rejected: A file is missing or is not YAML with apiVersion, kind and metadata.name.
-    """
-    manifests = [
-        Manifest(label, obj)
-        for source in sources
-        for label, text in _texts(source)
-        for document in _documents(label, text)
-        for obj in _flatten(document, label)
-    ]
-    if not manifests:
-        raise Rejected("no objects passed to apply")
-    return manifests
-
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _texts(source: str) -> Iterator[tuple[str, str]]:
-    if source == "-":
-        yield "STDIN", sys.stdin.read()
-        return
-    path = Path(source)
-    if not path.exists():
-        raise Rejected(f'the path "{source}" does not exist')
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"})
-    for file in files:
-        try:
-            yield str(file), file.read_text()
-        except UnicodeDecodeError as error:
-            raise Rejected(f"error parsing {file}: it is not UTF-8 text") from error
-
-
-def _documents(label: str, text: str) -> list[Any]:
-    try:
-        return list(yaml.load_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        parts = (getattr(error, "context", None), getattr(error, "problem", None))
-        what = ": ".join(part for part in parts if part) or str(error).splitlines()[0]
-        raise Rejected(f"error parsing {label}: yaml: {where}{what}") from error
-
-
-def _flatten(document: Any, label: str) -> Iterator[Object]:
-    if document is None:
-        return
-    if not isinstance(document, dict) or not document.get("kind"):
-        raise Rejected(f"error validating {label}: Object 'Kind' is missing")
-    if str(document["kind"]).endswith("List") and isinstance(document.get("items"), list):
-        for item in document["items"]:
-            yield from _flatten(item, label)
-        return
-    if not document.get("apiVersion"):
-        raise Rejected(f"error validating {label}: Object 'apiVersion' is missing")
-    if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
-        raise Rejected(f"error validating {label}: {document['kind']} without metadata.name")
-    yield document
 
 
 def apply_objects(

@@ -10,7 +10,7 @@ from lightkube.types import CascadeType
 
 from mutua.api.kinds import Kind
 from mutua.api.object import Object
-from mutua.cli.apply import known_kind, read_manifests
+from mutua.cli.apply import known_kind
 from mutua.cli.client import ALL_NAMESPACES, resource_class
 from mutua.cli.kubectl.arguments import parse_targets, qualified
 from mutua.cli.kubectl.failure import Failures
@@ -24,6 +24,7 @@ from mutua.cli.kubectl.session import (
     selector_option,
     until_gone,
 )
+from mutua.cli.manifests import read_manifests
 from mutua.foundation.errors import Rejected
 
 FOREVER: Final = 7 * 24 * 3600.0

@@ -2,7 +2,7 @@
 
 import click
 
-from mutua.cli.apply import apply_object, read_manifests
+from mutua.cli.apply import apply_object
 from mutua.cli.kubectl.arguments import parse_targets
 from mutua.cli.kubectl.display import Found, print_found
 from mutua.cli.kubectl.failure import Failures
@@ -15,6 +15,7 @@ from mutua.cli.kubectl.session import (
     read_objects,
     selector_option,
 )
+from mutua.cli.manifests import read_manifests
 from mutua.foundation.errors import Rejected
 
 

@@ -1,0 +1,151 @@
+"""Manifests in files, folders and on standard input, and where in them each field is written.
+
+A reader that keeps YAML's nodes next to the values they mean, so that a complaint can name a line.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from mutua.api.object import Object
+from mutua.foundation.errors import Rejected
+
+SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+"""Of the files of a folder that are manifests."""
+
+STDIN: Final = "STDIN"
+"""What standard input is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object as written, and where.
+
+    Attributes:
+        source: Path of its file, or STDIN.
+        obj: The object.
+        node: The object in the file's syntax tree.
+    """
+
+    source: str
+    obj: Object
+    node: yaml.Node
+
+    def line(self, path: str = "") -> int:
+        """Return the line of a field such as `spec.ports[0].name`, or of what is nearest to it."""
+        node, line = self.node, self.node.start_mark.line
+        for part in re.findall(r"\[([^\]]*)\]|([^.\[\]]+)", path):
+            found = _child(node, part[0] or part[1])
+            if found is None:
+                break
+            line, node = found
+        return int(line) + 1
+
+
+def read_manifests(sources: Sequence[str]) -> list[Manifest]:
+    """Read the objects of files, of the YAML and JSON files of folders, or of "-".
+
+    Raises:
+        Rejected: A file is missing or is not YAML with apiVersion, kind and metadata.name; or
+            there is no object at all.
+    """
+    manifests = [
+        manifest
+        for source in sources
+        for label, text in read_texts(source)
+        for manifest in parse_manifests(label, text)
+    ]
+    if not manifests:
+        raise Rejected("no objects passed to apply")
+    return manifests
+
+
+def read_texts(source: str, *, recursive: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file that a source means.
+
+    Args:
+        source: A path, or "-" for standard input.
+        recursive: Read the folders inside a folder too.
+
+    Raises:
+        Rejected: There is no such file, or it is not text.
+    """
+    if source == "-":
+        yield STDIN, sys.stdin.read()
+        return
+    path = Path(source)
+    if not path.exists():
+        raise Rejected(f'the path "{source}" does not exist')
+    files = [path]
+    if path.is_dir():
+        found = path.rglob("*") if recursive else path.iterdir()
+        files = sorted(one for one in found if one.suffix in SUFFIXES)
+    for file in files:
+        try:
+            yield str(file), file.read_text()
+        except UnicodeDecodeError as error:
+            raise Rejected(f"error parsing {file}: it is not UTF-8 text") from error
+
+
+def parse_manifests(label: str, text: str) -> Iterator[Manifest]:
+    """Yield the objects of a text, those of Lists one by one.
+
+    Raises:
+        Rejected: It is not YAML with apiVersion, kind and metadata.name.
+    """
+    for document, node in _documents(label, text):
+        yield from _flatten(document, node, label)
+
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _documents(label: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
+    try:
+        loader = _Loader(text)
+        try:
+            while loader.check_node():
+                node = loader.get_node()
+                yield loader.construct_document(node), node
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        parts = (getattr(error, "context", None), getattr(error, "problem", None))
+        what = ": ".join(part for part in parts if part) or str(error).splitlines()[0]
+        raise Rejected(f"error parsing {label}: yaml: {where}{what}") from error
+
+
+def _flatten(document: Any, node: yaml.Node, label: str) -> Iterator[Manifest]:
+    if document is None:
+        return
+    if not isinstance(document, dict) or not document.get("kind"):
+        raise Rejected(f"error validating {label}: Object 'Kind' is missing")
+    if str(document["kind"]).endswith("List") and isinstance(document.get("items"), list):
+        found = _child(node, "items")
+        for item, inner in zip(document["items"], found[1].value if found else (), strict=False):
+            yield from _flatten(item, inner, label)
+        return
+    if not document.get("apiVersion"):
+        raise Rejected(f"error validating {label}: Object 'apiVersion' is missing")
+    if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
+        raise Rejected(f"error validating {label}: {document['kind']} without metadata.name")
+    yield Manifest(label, document, node)
+
+
+def _child(node: yaml.Node, key: str) -> tuple[int, yaml.Node] | None:
+    """Return the line of a member's key, or of a list's element, and the member."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                return name.start_mark.line, value
+    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+        found = node.value[int(key)]
+        return found.start_mark.line, found
+    return None
