@@ -7,7 +7,7 @@ istioctl's: the worst first, then by code and object.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from mutua.analysis import annotations, capture, injection, peer_authentication, ports
+from mutua.analysis import annotations, capture, injection, peer_authentication, ports, status
 from mutua.analysis.annotations import SUPPRESS
 from mutua.analysis.mesh import Mesh, Where, everywhere
 from mutua.analysis.message import Level, Message, Origin, origin_of
@@ -20,6 +20,7 @@ ANALYZERS: Final[tuple[Analyzer, ...]] = (
     ports.analyze,
     peer_authentication.analyze,
     capture.analyze,
+    status.analyze,
 )
 
 

@@ -218,7 +218,7 @@ class Mesh:
 
     def _promised(self, memo: MeshMemo) -> list[Object]:
         """Return one pod for each template that has none yet."""
-        makers = {_maker(pod) for pod in self.of_kind(PODS)}
+        makers = {maker_of(pod) for pod in self.of_kind(PODS)}
         promised, remembered = [], memo.pods
         memo.pods = {}
         for resource in TEMPLATED:
@@ -253,6 +253,20 @@ def target_of(port: ServicePort, pod: Workload) -> int | None:
     return pod.container_ports.get(port.target)
 
 
+def maker_of(pod: Object) -> Origin | None:
+    """Return the Deployment, StatefulSet or ReplicaSet that made a pod."""
+    metadata = pod["metadata"]
+    for reference in metadata.get("ownerReferences") or ():
+        if not reference.get("controller"):
+            continue
+        kind, name = reference["kind"], reference["name"]
+        template = (metadata.get("labels") or {}).get(TEMPLATE_HASH, "")
+        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            kind, name = "Deployment", name.removesuffix(f"-{template}")
+        return Origin(kind, metadata["namespace"], name)
+    return None
+
+
 def has_proxy(pod: Object) -> bool:
     """Tell whether a pod has a sidecar's container."""
     return any(one["name"] == PROXY for one in pod["spec"].get("containers") or ())
@@ -269,7 +283,7 @@ def _grouped(pods: Iterable[Object], snapshot: MeshSnapshot) -> dict[str, list[P
     for pod in pods:
         workload = snapshot.workloads.get(pod["metadata"]["uid"])
         if workload is not None:
-            maker = _maker(pod) or origin_of(pod)
+            maker = maker_of(pod) or origin_of(pod)
             alike[maker, frozenset(workload.labels.items()), has_proxy(pod)].append(pod)
     groups: dict[str, list[PodGroup]] = defaultdict(list)
     for (maker, _, _), members in alike.items():
@@ -290,20 +304,6 @@ def _declared(pod: Object) -> Iterator[int]:
             for port in container.get("ports") or ():
                 if port.get("protocol", "TCP") == "TCP":
                     yield port["containerPort"]
-
-
-def _maker(pod: Object) -> Origin | None:
-    """Return the Deployment, StatefulSet or ReplicaSet that made a pod."""
-    metadata = pod["metadata"]
-    for reference in metadata.get("ownerReferences") or ():
-        if not reference.get("controller"):
-            continue
-        kind, name = reference["kind"], reference["name"]
-        template = (metadata.get("labels") or {}).get(TEMPLATE_HASH, "")
-        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
-            kind, name = "Deployment", name.removesuffix(f"-{template}")
-        return Origin(kind, metadata["namespace"], name)
-    return None
 
 
 def _is_owned(obj: Object) -> bool:

@@ -3,12 +3,13 @@
 A reader that keeps YAML's nodes next to the values they mean, so that a complaint can name a line.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -102,7 +103,28 @@ def parse_manifests(label: str, text: str) -> Iterator[Manifest]:
         yield from _flatten(document, node, label)
 
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc]
+    """YAML as JSON has it: no dates."""
+
+    yaml_implicit_resolvers: ClassVar[Any] = {
+        first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
+        for first, known in _Safe.yaml_implicit_resolvers.items()
+    }
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value with keys that are text, as JSON has them: `8000:` is "8000"."""
+    if isinstance(value, list):
+        return [_as_json(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, str) else json.dumps(key, default=str): _as_json(one)
+            for key, one in value.items()
+        }
+    return value
 
 
 def _documents(label: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
@@ -111,7 +133,7 @@ def _documents(label: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
         try:
             while loader.check_node():
                 node = loader.get_node()
-                yield loader.construct_document(node), node
+                yield _as_json(loader.construct_document(node)), node
         finally:
             loader.dispose()
     except yaml.YAMLError as error:

@@ -99,3 +99,13 @@ def test_folders_are_read_to_the_bottom_on_request(tmp_path: Path) -> None:
     assert [name for name, _ in read_texts(str(tmp_path), recursive=True)] == [
         str(tmp_path / "inner" / "deep.yaml")
     ]
+
+
+def test_yaml_is_read_as_json_has_it() -> None:
+    text = (
+        "apiVersion: v1\nkind: X\nmetadata: {name: a}\nspec: {8000: 1, true: 2, when: 2026-01-01}"
+    )
+
+    (one,) = parse_manifests("a.yaml", text)
+
+    assert one.obj["spec"] == {"8000": 1, "true": 2, "when": "2026-01-01"}

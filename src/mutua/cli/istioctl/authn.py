@@ -22,11 +22,10 @@ def tls_check(scope: Scope, client: str, server: str | None) -> None:
     CLIENT is a pod, or TYPE/NAME such as deploy/web.  Without a second argument every Service of
     the mesh is shown.
     """
-    from mutua.cli.client import list_objects
+    from mutua.cli.istioctl.mesh import read_snapshot
     from mutua.cli.istioctl.target import full_name, parse_target, resolve
     from mutua.cli.istioctl.tls_check import HEADER, find_host, find_services, rows
     from mutua.foundation.errors import Unavailable
-    from mutua.model.build import INPUTS, build_snapshot
 
     source = parse_target(client, scope.namespace)
     with scope.connect() as api:
@@ -38,10 +37,7 @@ def tls_check(scope: Scope, client: str, server: str | None) -> None:
                 server = f"{target.name}.{target.namespace}"
             else:
                 peer = (resolve(api, target)["metadata"]["uid"], target)
-        snapshot = build_snapshot({
-            kind: list_objects(api, kind)
-            for kind in INPUTS
-        })  # fmt: skip
+        snapshot = read_snapshot(api)
     workload = snapshot.workloads.get(pod["metadata"]["uid"])
     if workload is None:
         raise Unavailable(f"pod {full_name(pod)} has finished")

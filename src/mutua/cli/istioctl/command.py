@@ -17,6 +17,7 @@ PACKAGE: Final = "mutua.cli.istioctl"
 
 COMMANDS: Final = {
     # name: (module, what the list of commands says)
+    "analyze": ("analyze", "Say what is wrong with the mesh or with manifests."),
     "authn": ("authn", "Check which TLS clients send and servers accept: authn tls-check."),
     "experimental": ("experimental", "Describe a pod or a Service: x describe pod|service."),
     "proxy-config": ("proxy_config", "Show a proxy's configuration, as its Envoy reports it."),
@@ -32,7 +33,7 @@ ALIASES: Final = {
 }
 
 PLANNED: Final = frozenset({
-    "admin", "analyze", "bug-report", "create-remote-secret", "dashboard", "install",
+    "admin", "bug-report", "create-remote-secret", "dashboard", "install",
     "kube-inject", "manifest", "remote-clusters", "tag", "uninstall", "upgrade", "validate",
     "verify-install", "waypoint", "ztunnel-config",
 })  # fmt: skip

@@ -1,7 +1,7 @@
 """`experimental describe pod|service`, also as `x describe`: the commands around `describe`."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -28,11 +28,12 @@ def describe() -> None:
 def pod(scope: Scope, target: str) -> None:
     """Describe a pod: its Services and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_pod
+    from mutua.cli.istioctl.mesh import read_snapshot
     from mutua.cli.istioctl.target import parse_target, resolve
 
     with scope.connect() as client:
         found = resolve(client, parse_target(target, scope.namespace))
-        snapshot = _snapshot(client)
+        snapshot = read_snapshot(client)
     click.echo("\n".join(describe_pod(found, snapshot, scope.namespace)))
 
 
@@ -42,22 +43,16 @@ def pod(scope: Scope, target: str) -> None:
 def service(scope: Scope, target: str) -> None:
     """Describe a Service: its ports, its pods and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_service
+    from mutua.cli.istioctl.mesh import read_snapshot
     from mutua.cli.istioctl.target import parse_target
     from mutua.model.service import ServiceName
 
     wanted = parse_target(target, scope.namespace)
     with scope.connect() as client:
-        snapshot = _snapshot(client)
+        snapshot = read_snapshot(client)
     name = ServiceName(wanted.namespace, wanted.name)
     for one in snapshot.services:
         if one.id == name:
             click.echo("\n".join(describe_service(one, snapshot, scope.namespace)))
             return
     raise Rejected(f'services "{wanted.name}" not found in namespace {wanted.namespace!r}')
-
-
-def _snapshot(client: Any) -> Any:
-    from mutua.cli.client import list_objects
-    from mutua.model.build import INPUTS, build_snapshot
-
-    return build_snapshot({kind: list_objects(client, kind) for kind in INPUTS})

@@ -1,0 +1,131 @@
+"""`analyze`: what is wrong with the mesh, or would be with these manifests applied?"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import click
+
+from mutua.cli.istioctl.scope import ROOT_NAMESPACE, Scope, output_option, scoped, switch
+from mutua.foundation.errors import Rejected
+
+FOUND: Final = 79
+"""Exit status when there is a finding of the failure threshold (istioctl's)."""
+
+LEVELS: Final = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
+
+
+@click.command()
+@scoped
+@click.argument("sources", nargs=-1, metavar="[FILE | FOLDER | -]...")
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="In every namespace.")
+@click.option("-L", "--list-analyzers", "list_codes", is_flag=True, help="List what is looked for.")
+@click.option(
+    "-S", "--suppress", multiple=True, metavar="CODE=KIND NAME.NAMESPACE", help="Leave this out."
+)
+@switch("-k", "--use-kube", help="--use-kube=false: only the files, without the mesh.")
+@click.option("-R", "--recursive", is_flag=True, help="Read folders inside folders.")
+@click.option("--failure-threshold", type=LEVELS, default="Error", show_default=True)
+@click.option("--output-threshold", type=LEVELS, default="Info", show_default=True)
+@click.option("--ignore-unknown", is_flag=True, help="Skip files that are no manifests.")
+@switch("--color", help="--color=false: no colours, on a terminal either.")
+@click.option("--timeout", hidden=True)
+@click.option("--revision", hidden=True)
+@output_option("log", "json", "yaml", default="log")
+def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any) -> None:
+    """Say what is wrong with the mesh, or would be with these manifests applied.
+
+    Exits with 79 when there is a finding of the failure threshold.
+    """
+    from mutua.analysis.analyze import analyze
+    from mutua.analysis.message import Level, Message, origin_of
+    from mutua.cli.istioctl import report
+
+    if options["list_codes"]:
+        click.echo("\n".join(report.known_codes()))
+        return
+    if not sources and not options["use_kube"]:
+        raise Rejected("there is nothing to analyze: no files, and --use-kube=false")
+    written = list(_written(sources, scope.namespace, **options))
+    mesh, refused = _mesh(scope, [one.obj for one in written], use_kube=options["use_kube"])
+    asked = None if options["everywhere"] else _asked(scope, sources)
+    if asked and options["use_kube"] and (missing := sorted(asked - mesh.namespaces.keys())):
+        raise Rejected(f'namespaces "{missing[0]}" not found')
+    where = {origin_of(one.obj): one for one in written}
+    selection = report.Selection(
+        namespaces=asked,
+        written=where.keys(),
+        root="" if scope.named == ROOT_NAMESPACE else ROOT_NAMESPACE,
+        suppressed=[report.parse_suppression(text) for text in options["suppress"]],
+        threshold=Level[options["output_threshold"].upper()],
+    )
+    found = [one for one in (*refused, *analyze(mesh)) if selection.shows(one)]
+
+    def reference(message: Message) -> str:
+        manifest = where.get(message.origin)
+        return f"{manifest.source}:{manifest.line(message.path)}" if manifest else ""
+
+    target = _target(scope, sources, everywhere=options["everywhere"])
+    if output != "log":
+        click.echo(report.document(found, reference, output))
+    elif found:
+        coloured = options["color"] and sys.stdout.isatty()
+        click.echo("\n".join(report.lines(found, reference, coloured=coloured)))
+    else:
+        click.echo(f"\u2714 No validation issues found when analyzing {target}.", err=True)
+    threshold = Level[options["failure_threshold"].upper()]
+    if any(one.code.level >= threshold for one in found):
+        click.echo(f"Error: Analyzers found issues when analyzing {target}.", err=True)
+        raise click.exceptions.Exit(FOUND)
+
+
+def _written(sources: Sequence[str], namespace: str, **options: Any) -> Iterator[Any]:
+    """Yield the manifests of the files, in the namespace they would be applied to."""
+    from dataclasses import replace
+
+    from mutua.api.kinds import find_by_kind
+    from mutua.cli.manifests import parse_manifests, read_texts
+
+    for source in sources:
+        for label, text in read_texts(source, recursive=options["recursive"]):
+            try:
+                manifests = list(parse_manifests(label, text))
+            except Rejected:
+                if options["ignore_unknown"]:
+                    continue
+                raise
+            for one in manifests:
+                kind = find_by_kind(one.obj["apiVersion"], one.obj["kind"])
+                if kind is None and options["ignore_unknown"]:
+                    continue
+                metadata = one.obj["metadata"]
+                if kind is not None and kind.namespaced and not metadata.get("namespace"):
+                    metadata = {**metadata, "namespace": namespace}
+                yield replace(one, obj={**one.obj, "metadata": metadata})
+
+
+def _mesh(scope: Scope, written: Sequence[Any], *, use_kube: bool) -> tuple[Any, list[Any]]:
+    """Return the mesh with the manifests in it, and what the API would say about these."""
+    from mutua.analysis.mesh import READS, Mesh
+    from mutua.analysis.overlay import overlay
+    from mutua.analysis.schema import is_refused, judge
+    from mutua.cli.istioctl.mesh import read_objects
+
+    live = {}
+    if use_kube:
+        with scope.connect() as client:
+            live = read_objects(client, READS)
+    judged = [(obj, judge(obj)) for obj in written]
+    accepted = [obj for obj, messages in judged if not is_refused(messages)]
+    return Mesh(overlay(live, accepted)), [one for _, messages in judged for one in messages]
+
+
+def _asked(scope: Scope, sources: Sequence[str]) -> frozenset[str]:
+    """Return the namespaces asked about: with files, none but those asked for by name."""
+    return frozenset({scope.named or "default"}) if scope.named or not sources else frozenset()
+
+
+def _target(scope: Scope, sources: Sequence[str], *, everywhere: bool) -> str:
+    if sources:
+        return ", ".join(sources)
+    return "all namespaces" if everywhere else f"namespace: {scope.namespace}"

@@ -1,0 +1,21 @@
+"""The mesh as istioctl's commands see it: objects of the API, and the model made from them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mutua.api.kinds import KINDS
+from mutua.api.object import Object, Resource
+from mutua.cli.client import list_objects
+from mutua.model.build import INPUTS, build_snapshot
+from mutua.model.snapshot import MeshSnapshot
+
+
+def read_objects(client: Any, resources: Iterable[Resource]) -> dict[Resource, list[Object]]:
+    """Return all objects of some kinds, of those that the API serves."""
+    served = {kind.resource for kind in KINDS}
+    return {one: list_objects(client, one) for one in resources if one in served}
+
+
+def read_snapshot(client: Any) -> MeshSnapshot:
+    """Return the model of the mesh."""
+    return build_snapshot(read_objects(client, INPUTS))
