@@ -58,10 +58,29 @@ class _LazyGroup(click.Group):
         return command
 
     @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Let `mutua analyze` mean `mutua istioctl analyze`; mutua's own names come first."""
+        if args and args[0] not in COMMANDS and args[0] in _istioctl_names():
+            args = ["istioctl", *args]
+        return super().resolve_command(ctx, args)
+
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, COMMANDS[name][1]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+        others = [name for name in _istioctl_names() if name not in COMMANDS]
+        with formatter.section("Short for `mutua istioctl …`"):
+            formatter.write_text(", ".join(others))
+
+
+def _istioctl_names() -> list[str]:
+    from mutua.cli.istioctl.names import ALIASES
+    from mutua.cli.istioctl.names import COMMANDS as NAMES
+
+    return [*NAMES, *ALIASES]
 
 
 @click.group(
