@@ -1,7 +1,6 @@
-"""Ask every analyzer, about a whole mesh or about one object.
+"""Ask every analyzer about a mesh.
 
-An analyzer is a function of the mesh and of the namespaces to look at.  The order of messages is
-istioctl's: the worst first, then by code and object.
+The order of messages is istioctl's: the worst first, then by code and object.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +8,10 @@ from typing import Final
 
 from mutua.analysis import annotations, capture, injection, peer_authentication, ports, status
 from mutua.analysis.annotations import SUPPRESS
-from mutua.analysis.mesh import Mesh, Where, everywhere
-from mutua.analysis.message import Level, Message, Origin, origin_of
+from mutua.analysis.mesh import Mesh
+from mutua.analysis.message import Message, Origin, origin_of
 
-Analyzer = Callable[[Mesh, Where], Iterable[Message]]
+Analyzer = Callable[[Mesh], Iterable[Message]]
 
 ANALYZERS: Final[tuple[Analyzer, ...]] = (
     injection.analyze,
@@ -24,29 +23,16 @@ ANALYZERS: Final[tuple[Analyzer, ...]] = (
 )
 
 
-def analyze(mesh: Mesh, where: Where = everywhere) -> list[Message]:
-    """Return all that is to be said about some namespaces, except what objects suppress."""
+def analyze(mesh: Mesh) -> list[Message]:
+    """Return all that is to be said about a mesh, except what its objects suppress."""
     quiet = dict(_suppressed(mesh))
     found = {
         message
         for analyzer in ANALYZERS
-        for message in analyzer(mesh, where)
+        for message in analyzer(mesh)
         if not quiet.get(message.origin, frozenset()) & {message.code.code, "*"}
     }
     return sorted(found, key=_order)
-
-
-def concerning(mesh: Mesh, origin: Origin) -> list[Message]:
-    """Return what is to be said about one object of the mesh: warnings and worse."""
-    namespace = origin.namespace or origin.name
-    is_mesh_wide = namespace == mesh.root or origin.kind == "DestinationRule"
-    found = analyze(mesh, everywhere if is_mesh_wide else lambda one: one == namespace)
-    return [
-        message
-        for message in found
-        if message.code.level >= Level.WARNING
-        and (message.origin == origin or origin in message.related)
-    ]
 
 
 def _order(message: Message) -> tuple[int, str, Origin, str]:

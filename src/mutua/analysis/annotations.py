@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mutua.analysis.codes import BAD_ANNOTATION, MISPLACED, UNKNOWN_ANNOTATION
-from mutua.analysis.mesh import TEMPLATED, Mesh, Where
+from mutua.analysis.mesh import TEMPLATED, Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.api.annotations import (
     CHECKS,
@@ -57,25 +57,25 @@ HERE: Final[Mapping[str, frozenset[str]]] = {
 }  # fmt: skip
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield what is to be said about annotations in some namespaces."""
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield what is to be said about annotations."""
     for resource in HOLDERS:
         for obj in mesh.of_kind(resource):
-            if _counts(obj, where):
+            if _counts(obj):
                 origin = origin_of(obj)
                 yield from _places(origin, annotations(obj), origin.kind)
                 if resource in TEMPLATED and not obj["metadata"].get("ownerReferences"):
                     template = obj["spec"]["template"].get("metadata") or {}
                     yield from _of_a_pod(origin, template.get("annotations") or {})
     for pod in mesh.of_kind(PODS):
-        if _counts(pod, where) and not pod["metadata"].get("ownerReferences"):
+        if _counts(pod) and not pod["metadata"].get("ownerReferences"):
             yield from _of_a_pod(origin_of(pod), annotations(pod))
 
 
-def _counts(obj: Object, where: Where) -> bool:
+def _counts(obj: Object) -> bool:
     metadata = obj["metadata"]
     namespace = metadata.get("namespace") or metadata["name"]
-    return where(namespace) and namespace not in SYSTEM_NAMESPACES
+    return namespace not in SYSTEM_NAMESPACES
 
 
 def _of_a_pod(origin: Origin, given: Mapping[str, str]) -> Iterator[Message]:

@@ -7,7 +7,7 @@ behind no Service         clients know only the pod's address: plaintext, which 
 from collections.abc import Iterator
 
 from mutua.analysis.codes import NO_SERVICE, NOT_CAPTURED
-from mutua.analysis.mesh import Mesh, PodGroup, Where
+from mutua.analysis.mesh import Mesh, PodGroup
 from mutua.analysis.message import Message
 from mutua.analysis.peer_authentication import named
 from mutua.analysis.wording import listed
@@ -15,9 +15,9 @@ from mutua.api.annotations import READERS, TRAFFIC, annotations
 from mutua.api.security import MutualTlsMode
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield the ports of meshed workloads in some namespaces that are not what they seem."""
-    for group in mesh.groups(where):
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield the ports of meshed workloads that are not what they seem."""
+    for group in mesh.groups():
         if group.is_meshed:
             yield from _ports(mesh, group)
 

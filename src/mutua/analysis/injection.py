@@ -12,7 +12,7 @@ from mutua.analysis.codes import (
     PROXY_USER,
     TWO_LABELS,
 )
-from mutua.analysis.mesh import PROXY, Mesh, PodGroup, Where, has_proxy
+from mutua.analysis.mesh import PROXY, Mesh, PodGroup, has_proxy
 from mutua.analysis.message import Code, Message, Origin, origin_of
 from mutua.api.annotations import annotations
 from mutua.api.object import Object
@@ -33,12 +33,12 @@ PROXY_UID: Final = 1337
 """The user that Istio's proxies run as, whose traffic Istio does not capture."""
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield what is to be said about injection in some namespaces."""
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield what is to be said about injection."""
     for name, namespace in mesh.namespaces.items():
-        if where(name) and name not in SYSTEM_NAMESPACES and name != mesh.root:
+        if name not in SYSTEM_NAMESPACES and name != mesh.root:
             yield from _labels(name, namespace)
-    for group in mesh.groups(where):
+    for group in mesh.groups():
         yield from _membership(mesh, group)
         yield from _users(group)
         yield from _versions(group)

@@ -8,7 +8,7 @@ Pods that are alike, the replicas of a workload, are judged once.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -39,14 +39,6 @@ TEMPLATED: Final = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS)
 
 READS: Final = (*INPUTS, NAMESPACES, *TEMPLATED)
 """The kinds that analysis looks at; further ones are only looked up by name."""
-
-Where = Callable[[str], bool]
-"""Tells whether a namespace is to be looked at."""
-
-
-def everywhere(_namespace: str) -> bool:
-    """Look at every namespace."""
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,31 +129,23 @@ class Mesh:
         """Return the objects of one kind."""
         return self.objects.get(resource, ())
 
-    def groups(self, where: Where = everywhere) -> Iterator[PodGroup]:
-        """Yield the pods of some namespaces, Kubernetes' own excepted."""
+    def groups(self) -> Iterator[PodGroup]:
+        """Yield all pods, Kubernetes' own excepted."""
         for namespace, groups in self._groups.items():
-            if where(namespace) and namespace not in SYSTEM_NAMESPACES:
+            if namespace not in SYSTEM_NAMESPACES:
                 yield from groups
 
     def groups_in(self, namespace: str) -> Sequence[PodGroup]:
         """Return the pods of one namespace."""
         return self._groups.get(namespace, ())
 
-    def services(self, where: Where = everywhere) -> Iterator[Service]:
-        """Yield the Services and hosts of ServiceEntries of some namespaces, oldest first."""
-        for service in self.snapshot.services:
-            if where(service.id.namespace):
-                yield service
-
-    def policies(self, where: Where = everywhere) -> Iterator[PeerAuthentication]:
-        """Yield the PeerAuthentications of some namespaces."""
-        for namespace, policies in self._policies.items():
-            if where(namespace):
-                yield from policies
+    def policies_in(self, namespace: str) -> Sequence[PeerAuthentication]:
+        """Return the PeerAuthentications of one namespace."""
+        return self._policies.get(namespace, ())
 
     def policies_for(self, namespace: str) -> Sequence[PeerAuthentication]:
         """Return the policies that may speak about pods of a namespace."""
-        return [p for one in {namespace, self.root} for p in self._policies.get(one, ())]
+        return [p for one in {namespace, self.root} for p in self.policies_in(one)]
 
     def demanded(self, group: PodGroup, port: int) -> Decision:
         """Return what a pod's proxy demands on a container port, sidecar or not."""

@@ -9,7 +9,7 @@ from mutua.analysis.codes import (
     SERVICE_PORT,
     UNKNOWN_PORT,
 )
-from mutua.analysis.mesh import Mesh, PodGroup, Where
+from mutua.analysis.mesh import Mesh, PodGroup
 from mutua.analysis.message import Code, Message, Origin
 from mutua.analysis.wording import listed
 from mutua.api.security import MutualTlsMode, PeerAuthentication
@@ -18,9 +18,9 @@ from mutua.policy.injection import SYSTEM_NAMESPACES
 KIND = "PeerAuthentication"
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield what is to be said about the policies of some namespaces."""
-    for policy in mesh.policies(where):
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield what is to be said about PeerAuthentications."""
+    for policy in mesh.snapshot.peer_authentications:
         if policy.selector and policy.namespace == mesh.root:
             yield _dead(mesh, policy)
             continue
@@ -57,14 +57,14 @@ def named(path: str) -> Origin:
 def _reach(mesh: Mesh, policy: PeerAuthentication) -> list[PodGroup]:
     if policy.namespace == mesh.root:
         return list(mesh.groups())
-    return list(mesh.groups(lambda namespace: namespace == policy.namespace))
+    return list(mesh.groups_in(policy.namespace))
 
 
 def _oldest(mesh: Mesh, policy: PeerAuthentication, group: PodGroup) -> PeerAuthentication:
     """Return the policy that counts for a group, of those of this one's rank."""
     rivals = [
         one
-        for one in mesh.policies(lambda namespace: namespace == policy.namespace)
+        for one in mesh.policies_in(policy.namespace)
         if bool(one.selector) == bool(policy.selector) and is_selected(one, group)
     ]
     return min(rivals, key=lambda one: (one.created, one.name))
@@ -134,11 +134,7 @@ def _shadowed(
     """Yield that an older policy of the same rank is the only one that counts."""
     if policy.selector is None:
         older = min(
-            (
-                one
-                for one in mesh.policies(lambda namespace: namespace == policy.namespace)
-                if one.selector is None
-            ),
+            (one for one in mesh.policies_in(policy.namespace) if one.selector is None),
             key=lambda one: (one.created, one.name),
         )
         if older != policy:

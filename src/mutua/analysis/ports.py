@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mutua.analysis.codes import PORT_NAME, SPEAKS_FIRST, TWO_PORTS, TWO_PROTOCOLS
-from mutua.analysis.mesh import Mesh, PodGroup, Where
+from mutua.analysis.mesh import Mesh, PodGroup
 from mutua.analysis.message import Message, Origin
 from mutua.analysis.peer_authentication import named
 from mutua.analysis.wording import listed
@@ -38,14 +38,14 @@ SERVER_FIRST_NAMES: Final[Mapping[str, str]] = {
 """The same in port names, as a part between dashes."""
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield what is to be said about the ports of Services and workloads in some namespaces."""
-    for service in mesh.services(where):
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield what is to be said about the ports of Services and workloads."""
+    for service in mesh.snapshot.services:
         if not service.is_entry and service.id.namespace not in SYSTEM_NAMESPACES:
             for port in service.ports:
                 yield from _naming(service, port)
                 yield from _silence(mesh, service, port)
-    for group in mesh.groups(where):
+    for group in mesh.groups():
         yield from _disagreements(mesh, group)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mutua.analysis.codes import NEGATIVE
-from mutua.analysis.mesh import Mesh, Where
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, origin_of
 from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS
 
@@ -11,12 +11,12 @@ REJECTED = "RejectedByProxy"
 """Reason of a condition that is False because an Envoy did not take the configuration."""
 
 
-def analyze(mesh: Mesh, where: Where) -> Iterator[Message]:
-    """Yield the policies and rules of some namespaces that a proxy refused."""
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield the policies and rules that a proxy refused."""
     for resource in (PEER_AUTHENTICATIONS, DESTINATION_RULES):
         for obj in mesh.of_kind(resource):
             for condition in (obj.get("status") or {}).get("conditions") or ():
                 is_refused = condition.get("reason") == REJECTED and condition["status"] == "False"
-                if is_refused and where(obj["metadata"].get("namespace") or ""):
+                if is_refused:
                     text = f"{condition.get('message') or 'a proxy refused it'}"
                     yield Message(code=NEGATIVE, origin=origin_of(obj), text=text)

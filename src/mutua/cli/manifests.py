@@ -99,8 +99,30 @@ def parse_manifests(label: str, text: str) -> Iterator[Manifest]:
     Raises:
         Rejected: It is not YAML with apiVersion, kind and metadata.name.
     """
-    for document, node in _documents(label, text):
+    for document, node in parse_documents(label, text):
         yield from _flatten(document, node, label)
+
+
+def parse_documents(label: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
+    """Yield the documents of a text, whatever they are, and their syntax trees.
+
+    Raises:
+        Rejected: It is not YAML.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            while loader.check_node():
+                node = loader.get_node()
+                yield _as_json(loader.construct_document(node)), node
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        parts = (getattr(error, "context", None), getattr(error, "problem", None))
+        what = ": ".join(part for part in parts if part) or str(error).splitlines()[0]
+        raise Rejected(f"error parsing {label}: yaml: {where}{what}") from error
 
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -125,23 +147,6 @@ def _as_json(value: Any) -> Any:
             for key, one in value.items()
         }
     return value
-
-
-def _documents(label: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
-    try:
-        loader = _Loader(text)
-        try:
-            while loader.check_node():
-                node = loader.get_node()
-                yield _as_json(loader.construct_document(node)), node
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        parts = (getattr(error, "context", None), getattr(error, "problem", None))
-        what = ": ".join(part for part in parts if part) or str(error).splitlines()[0]
-        raise Rejected(f"error parsing {label}: yaml: {where}{what}") from error
 
 
 def _flatten(document: Any, node: yaml.Node, label: str) -> Iterator[Manifest]:

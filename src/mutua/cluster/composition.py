@@ -12,7 +12,7 @@ The API server is last: when `mutua up` returns, everything behind it works.
 import asyncio
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,14 @@ from typing import Final
 from mutua.agent.agent import Agent
 from mutua.agent.issuer import LocalIssuer
 from mutua.api.kinds import KINDS
-from mutua.api.object import NAMESPACES, Object
+from mutua.api.object import (
+    DESTINATION_RULES,
+    NAMESPACES,
+    PEER_AUTHENTICATIONS,
+    SERVICE_ENTRIES,
+    Object,
+    Resource,
+)
 from mutua.cluster.adapters import NetworkProber, PodTokens
 from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
 from mutua.cluster.apiserver.credentials import (
@@ -36,6 +43,7 @@ from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.events import Severity
 from mutua.cluster.controllers.service_ip import ServiceAddresses
+from mutua.cluster.controllers.view import View
 from mutua.cluster.nameservice import NameService
 from mutua.cluster.node.binding import NodeBinding
 from mutua.cluster.node.context import NodeContext
@@ -45,6 +53,7 @@ from mutua.cluster.node.settings import NodeSettings
 from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
 from mutua.cluster.trust_domain import TrustDomainFollower
+from mutua.controlplane.advice import Adviser
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
 from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower
@@ -71,6 +80,9 @@ FIRST_NAMESPACES: Final = (
 """What is there before anybody creates anything: Kubernetes' own, and Istio's."""
 
 DEFAULT_TRUST_DOMAIN: Final = MeshSettings().trust_domain
+
+RULES: Final = (PEER_AUTHENTICATIONS, DESTINATION_RULES, SERVICE_ENTRIES)
+"""Kinds that no controller follows, and advice is given from."""
 
 AGENTS_OF_THE_USER: Final = (
     "/run/user",  # the session's bus, systemd, SSH and GPG agents
@@ -119,10 +131,16 @@ class Mesh:
         envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         node = node_settings(settings, envoy)
         hooks = (addresses.admit, injector, NodeBinding(node).admit)
-        self.registry = Registry(outside.store, admission=hooks, clock=clock)
+        self.registry = Registry(
+            outside.store,
+            admission=hooks,
+            adviser=Adviser(self._listed, lambda: live.current),
+            clock=clock,
+        )
         self._signer = TokenIssuer(self.credentials.token_key, clock)
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
+        self._rules = View(self.registry, RULES)
         self._agent = Agent(LocalIssuer(authority), clock, rng.random)
         self._mesh_config = MeshConfigFollower(
             self.registry, live, self._tell, settings.trust_domain
@@ -166,6 +184,7 @@ class Mesh:
             "mesh config": self._run_mesh_config,
             "controllers": announced("starting the controllers", self._run_controllers),
             "control plane": announced("starting the control plane", self._control_plane.run),
+            "rules": self._follow_rules,
             "agent": self._agent.run,
             "trust domain": self._trust_domain.run,
             "root certificates": self._root_certificates.run,
@@ -187,6 +206,19 @@ class Mesh:
             group.create_task(self._controllers.run(), name="controllers")
             await self._controllers.view.wait_synced()
             ready()
+
+    async def _follow_rules(self, ready: Ready) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rules.run(), name="rules")
+            await self._rules.wait_synced()
+            ready()
+
+    def _listed(self, kind: Resource, namespace: str | None) -> Sequence[Object]:
+        """List what advice is given from, out of memory."""
+        for view in (self._controllers.view, self._rules):
+            if kind in view.resources:
+                return view[kind].list(namespace)
+        return ()
 
     async def _run_node(self, ready: Ready) -> None:
         try:

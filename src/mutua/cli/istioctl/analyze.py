@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from mutua.cli.istioctl.scope import ROOT_NAMESPACE, Scope, output_option, scoped, switch
+from mutua.cli.istioctl.scope import Scope, output_option, scoped, switch
 from mutua.foundation.errors import Rejected
 
 FOUND: Final = 79
@@ -55,7 +55,7 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
     selection = report.Selection(
         namespaces=asked,
         written=where.keys(),
-        root="" if scope.named == ROOT_NAMESPACE else ROOT_NAMESPACE,
+        root=mesh.root,
         suppressed=[report.parse_suppression(text) for text in options["suppress"]],
         threshold=Level[options["output_threshold"].upper()],
     )

@@ -29,7 +29,7 @@ class Selection:
     Attributes:
         namespaces: Namespaces; None for all.
         written: Objects in files; what is said about them is shown wherever they are.
-        root: The root namespace: of it, only policies are shown unless it was asked for by name.
+        root: The root namespace: among all, only its policies are shown.
         suppressed: `CODE=KIND NAME.NAMESPACE`, with wildcards.
         threshold: Leave out what is less grave.
     """

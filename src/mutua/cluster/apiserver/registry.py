@@ -31,6 +31,9 @@ AdmissionHook = Callable[[Resource, Object, Object | None], Awaitable[Object]]
 """(kind, object, old object or None when created) -> the object to store; may raise Rejected or
 Denied.  It must not change its arguments."""
 
+Adviser = Callable[[Resource, Object], Sequence[str]]
+"""(kind, object that is about to be stored) -> what its author should know; never raises."""
+
 _warnings: Final[ContextVar[list[str] | None]] = ContextVar("admission warnings", default=None)
 
 
@@ -38,17 +41,24 @@ class Registry(ObjectStore):
     """An ObjectStore that admits only what is right."""
 
     def __init__(
-        self, store: ObjectStore, *, admission: Sequence[AdmissionHook] = (), clock: Clock
+        self,
+        store: ObjectStore,
+        *,
+        admission: Sequence[AdmissionHook] = (),
+        adviser: Adviser | None = None,
+        clock: Clock,
     ) -> None:
         """Put admission in front of `store`.
 
         Args:
             store: Where objects live.
             admission: Hooks, asked in this order.
+            adviser: Asked for further warnings where somebody hears them.
             clock: For objects that are only tried (dry run).
         """
         self._store = store
         self._admission = tuple(admission)
+        self._adviser = adviser
         self._clock = clock
 
     @override
@@ -170,6 +180,7 @@ class Registry(ObjectStore):
         verdict.raise_for_errors()
         if (warnings := _warnings.get()) is not None:
             warnings += verdict.warnings
+            warnings += self._adviser(resource, new) if self._adviser else ()
         return new
 
     async def _check_namespace(self, resource: Resource, obj: Object) -> None:

@@ -18,8 +18,8 @@ def _run(line: str, tmp_path: Path) -> Result:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("analyze", "'analyze' is not built yet; there are: authn, experimental"),
-        ("frobnicate", 'unknown command "frobnicate" for "istioctl"; there are: authn'),
+        ("dashboard", "'dashboard' is not built yet; there are: analyze, authn, experimental"),
+        ("frobnicate", 'unknown command "frobnicate" for "istioctl"; there are: analyze, authn'),
         ("pc nonsense", 'no command "nonsense" in "pc"; there are: all, bootstrap'),
         ("x precheck", 'no command "precheck" in "x"; there are: describe'),
         ("pc cluster", "name a pod, such as deploy/web, or a file with -f"),
@@ -31,11 +31,19 @@ def _run(line: str, tmp_path: Path) -> Result:
         ("pc log web -o json", "Invalid value for '-o'"),
         ("ps -i elsewhere", "this mesh's Istio namespace is istio-system"),
         ("ps", "has not been started; run: mutua up"),
+        ("analyze", "has not been started; run: mutua up"),
+        ("analyze --use-kube=false", "there is nothing to analyze: no files"),
+        ("analyze /nowhere.yaml", 'the path "/nowhere.yaml" does not exist'),
+        ("analyze -S IST0102 --use-kube=false {file}", "'IST0102' is not CODE=KIND NAME"),
+        ("analyze -S IST9=Pod --use-kube=false {file}", "no analyzer has code 'IST9'"),
         ("--bogus", "No such option"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_status_1(line, complaint, tmp_path) -> None:
-    done = _run(line, tmp_path)
+    file = tmp_path / "empty.yaml"
+    file.write_text("")
+
+    done = _run(line.format(file=file), tmp_path)
 
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: ")
