@@ -6,7 +6,8 @@ merely informative is left to `analyze`.
 
 from typing import Final
 
-from mutua.analysis.analyze import analyze
+from mutua.analysis import schema
+from mutua.analysis.analyze import ANALYZERS, analyze
 from mutua.analysis.codes import (
     BAD_ANNOTATION,
     MISPLACED,
@@ -27,6 +28,9 @@ OF_WORKLOADS: Final[frozenset[Code]] = frozenset({
     BAD_ANNOTATION, MISPLACED, NOT_ASKED, NOT_CAPTURED, PROXY_USER, UNKNOWN_ANNOTATION,
 })  # fmt: skip
 """What can be said about a workload alone: its Services may be further down in the same file."""
+
+ADVISING: Final = tuple(one for one in ANALYZERS if one is not schema.analyze)
+"""What admission says by itself is not said twice."""
 
 WORKLOADS: Final = frozenset({"Deployment", "StatefulSet"})
 
@@ -59,7 +63,7 @@ def concerning(mesh: Mesh, origin: Origin) -> list[Message]:
         mesh: With the object in it, and as far as it reaches.
         origin: Which object.
     """
-    found = [one for one in analyze(mesh) if _matters(one, origin)]
+    found = [one for one in analyze(mesh, ADVISING) if _matters(one, origin)]
     if origin.kind == "Namespace":
         found += _restarts(mesh, origin)
     return found
@@ -75,7 +79,7 @@ def _matters(message: Message, origin: Origin) -> bool:
 
 def _restarts(mesh: Mesh, origin: Origin) -> list[Message]:
     """Return, for a namespace that asks for sidecars, which of its pods wait for a restart."""
-    waiting = {one.origin for one in analyze(mesh) if one.code is NO_PROXY}
+    waiting = {one.origin for one in analyze(mesh, ADVISING) if one.code is NO_PROXY}
     groups = [
         one
         for one in mesh.groups_in(origin.name)

@@ -3,10 +3,21 @@
 The order of messages is istioctl's: the worst first, then by code and object.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from mutua.analysis import annotations, capture, injection, peer_authentication, ports, status
+from mutua.analysis import (
+    annotations,
+    capture,
+    conflict,
+    destination_rule,
+    injection,
+    peer_authentication,
+    ports,
+    schema,
+    service_entry,
+    status,
+)
 from mutua.analysis.annotations import SUPPRESS
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
@@ -19,16 +30,20 @@ ANALYZERS: Final[tuple[Analyzer, ...]] = (
     ports.analyze,
     peer_authentication.analyze,
     capture.analyze,
+    destination_rule.analyze,
+    service_entry.analyze,
+    conflict.analyze,
+    schema.analyze,
     status.analyze,
 )
 
 
-def analyze(mesh: Mesh) -> list[Message]:
+def analyze(mesh: Mesh, analyzers: Sequence[Analyzer] = ANALYZERS) -> list[Message]:
     """Return all that is to be said about a mesh, except what its objects suppress."""
     quiet = dict(_suppressed(mesh))
     found = {
         message
-        for analyzer in ANALYZERS
+        for analyzer in analyzers
         for message in analyzer(mesh)
         if not quiet.get(message.origin, frozenset()) & {message.code.code, "*"}
     }

@@ -22,7 +22,6 @@ def _code(code: str, level: Level, name: str, summary: str) -> Code:
 I, W, E = Level.INFO, Level.WARNING, Level.ERROR  # noqa: E741 - columns of a table
 
 # fmt: off
-MISSING = _code("IST0101", E, "ReferencedResourceNotFound", "a rule names a Secret or ConfigMap that is not there")
 NOT_INJECTED = _code("IST0102", I, "NamespaceNotInjected", "a namespace says neither yes nor no to injection")
 NO_PROXY = _code("IST0103", W, "PodMissingProxy", "a pod should have a sidecar and has none")
 SCHEMA_ERROR = _code("IST0106", E, "SchemaValidationError", "the API would refuse the object")
@@ -62,4 +61,5 @@ OVERSHADOWED = _code("MUT0112", W, "DestinationRuleOvershadowed", "a wildcard ne
 REPLACED = _code("MUT0113", W, "PortLevelSettingsReplaceTls", "an entry of portLevelSettings drops the tls of the whole")
 MERGED = _code("MUT0114", W, "DestinationRulesMerged", "an older rule for the same host leaves a rule without effect")
 RULE_PORT = _code("MUT0115", W, "DestinationRuleUnknownPort", "portLevelSettings names a port that the Service does not have")
+ENTRY_PLAINTEXT = _code("MUT0116", W, "ServiceEntryPlaintext", "sidecars send plaintext to a ServiceEntry that says it is inside of the mesh")
 # fmt: on

@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mutua.analysis.message import Origin, origin_of
+from mutua.api.destination import DestinationRule
 from mutua.api.object import (
     DEPLOYMENTS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
+    SERVICE_ENTRIES,
     STATEFUL_SETS,
     Object,
     Resource,
 )
 from mutua.api.security import PeerAuthentication
 from mutua.model.build import INPUTS, BuildMemo, build_snapshot
-from mutua.model.service import Service, ServicePort
+from mutua.model.service import Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
@@ -113,11 +115,21 @@ class Mesh:
         self.snapshot = build_snapshot({**self.objects, PODS: pods}, self.settings, memo=memo.build)
         self._groups = _grouped(pods, self.snapshot)
         self._services: dict[str, list[Service]] = defaultdict(list)
+        self._entries = {
+            ServiceName(one["metadata"].get("namespace") or "", host.lower()): origin_of(one)
+            for one in sorted(self.of_kind(SERVICE_ENTRIES), key=_age, reverse=True)
+            for host in (one.get("spec") or {}).get("hosts") or ()
+        }
+        self._hosts: dict[str, list[Service]] = defaultdict(list)
         for service in self.snapshot.services:
             self._services[service.id.namespace].append(service)
+            self._hosts[service.hostname].append(service)
         self._policies: dict[str, list[PeerAuthentication]] = defaultdict(list)
         for policy in self.snapshot.peer_authentications:
             self._policies[policy.namespace].append(policy)
+        self._rules: dict[str, list[DestinationRule]] = defaultdict(list)
+        for rule in self.snapshot.destination_rules:
+            self._rules[rule.namespace].append(rule)
         self._decisions: dict[tuple[str, int], Decision] = {}
 
     @property
@@ -143,6 +155,10 @@ class Mesh:
         """Return the PeerAuthentications of one namespace."""
         return self._policies.get(namespace, ())
 
+    def rules_in(self, namespace: str) -> Sequence[DestinationRule]:
+        """Return the DestinationRules of one namespace."""
+        return self._rules.get(namespace, ())
+
     def policies_for(self, namespace: str) -> Sequence[PeerAuthentication]:
         """Return the policies that may speak about pods of a namespace."""
         return [p for one in {namespace, self.root} for p in self.policies_in(one)]
@@ -165,6 +181,16 @@ class Mesh:
         groups = self.groups_in(service.id.namespace)
         return [one for one in groups if wanted <= one.workload.labels.items()]
 
+    def origin(self, service: Service) -> Origin:
+        """Return the address of the object that describes a Service or host."""
+        if not service.is_entry:
+            return Origin("Service", service.id.namespace, service.id.name)
+        return self._entries.get(service.id, Origin("ServiceEntry", service.id.namespace, ""))
+
+    def called(self, hostname: str) -> Sequence[Service]:
+        """Return the Services, and hosts of ServiceEntries, of a full name."""
+        return self._hosts.get(hostname, ())
+
     def exposing(self, group: PodGroup) -> Iterator[tuple[Service, ServicePort, int]]:
         """Yield how pods are reached: the Service, its port, the container port it leads to."""
         pod = group.workload
@@ -185,13 +211,12 @@ class Mesh:
         if service.selector:
             pods = [one.workload for one in self.behind(service)]
             endpoints = {port.number: tuple(_endpoints(port, pods)) for port in service.ports}
-        rules = self.snapshot.destination_rules
         return replace(
             self.snapshot,
             services=(service,),
             endpoints={service.id: endpoints},
             peer_authentications=tuple(self.policies_for(service.id.namespace)),
-            destination_rules=tuple(rule for rule in rules if rule.namespace in namespaces),
+            destination_rules=tuple(rule for one in namespaces for rule in self.rules_in(one)),
         )
 
     def _present(self) -> Iterator[Object]:
@@ -249,6 +274,10 @@ def maker_of(pod: Object) -> Origin | None:
             kind, name = "Deployment", name.removesuffix(f"-{template}")
         return Origin(kind, metadata["namespace"], name)
     return None
+
+
+def _age(obj: Object) -> str:
+    return obj["metadata"].get("creationTimestamp") or ""
 
 
 def has_proxy(pod: Object) -> bool:

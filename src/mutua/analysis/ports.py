@@ -13,7 +13,7 @@ from typing import Final
 
 from mutua.analysis.codes import PORT_NAME, SPEAKS_FIRST, TWO_PORTS, TWO_PROTOCOLS
 from mutua.analysis.mesh import Mesh, PodGroup
-from mutua.analysis.message import Message, Origin
+from mutua.analysis.message import Message
 from mutua.analysis.peer_authentication import named
 from mutua.analysis.wording import listed
 from mutua.api.security import MutualTlsMode
@@ -43,26 +43,20 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
     for service in mesh.snapshot.services:
         if not service.is_entry and service.id.namespace not in SYSTEM_NAMESPACES:
             for port in service.ports:
-                yield from _naming(service, port)
+                yield from _naming(mesh, service, port)
                 yield from _silence(mesh, service, port)
     for group in mesh.groups():
         yield from _disagreements(mesh, group)
 
 
-def origin(service: Service) -> Origin:
-    """Return the address of the object that describes a Service."""
-    kind = "ServiceEntry" if service.is_entry else "Service"
-    return Origin(kind, service.id.namespace, service.id.name)
-
-
-def _naming(service: Service, port: ServicePort) -> Iterator[Message]:
+def _naming(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Message]:
     if port.protocol is Protocol.AUTO:
         name = f"name {port.name!r}" if port.name else "a missing name"
         text = (
             f"port {port.number}: {name} does not begin with a protocol, so proxies wait for the "
             f"first bytes to guess it; call it http-…, tcp-… or the like, or set appProtocol"
         )
-        yield Message(code=PORT_NAME, origin=origin(service), text=text, path="spec.ports")
+        yield Message(code=PORT_NAME, origin=mesh.origin(service), text=text, path="spec.ports")
 
 
 def server_first(port: ServicePort) -> str:
@@ -91,7 +85,7 @@ def _silence(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Messag
             f"first bytes to learn the protocol, so connections hang; call the port "
             f"tcp-{port.name or speaks.lower()}, or set appProtocol: tcp"
         )
-        yield Message(code=SPEAKS_FIRST, origin=origin(service), text=text, path="spec.ports")
+        yield Message(code=SPEAKS_FIRST, origin=mesh.origin(service), text=text, path="spec.ports")
         return
     waiting, policies, targets = set(), set(), set()
     for group in mesh.behind(service):
@@ -112,7 +106,11 @@ def _silence(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Messag
         )
         related = tuple(map(named, sorted(policies)))
         yield Message(
-            code=SPEAKS_FIRST, origin=origin(service), text=text, path="spec.ports", related=related
+            code=SPEAKS_FIRST,
+            origin=mesh.origin(service),
+            text=text,
+            path="spec.ports",
+            related=related,
         )
 
 
@@ -123,7 +121,7 @@ def _disagreements(mesh: Mesh, group: PodGroup) -> Iterator[Message]:
         leading[target].append((service, port))
     for target, found in sorted(leading.items()):
         names = listed(sorted({service.id.name for service, _ in found}))
-        related = tuple({origin(service): None for service, _ in found})
+        related = tuple({mesh.origin(service): None for service, _ in found})
         protocols = {port.protocol for _, port in found}
         if len(protocols) > 1:
             oldest = found[0]  # the model's Services come oldest first

@@ -1,14 +1,30 @@
 """What the API would say about a manifest, before it is applied."""
 
 from collections.abc import Iterator
+from typing import Final
 
-from mutua.analysis.codes import SCHEMA_ERROR, SCHEMA_WARNING
+from mutua.analysis.codes import NO_ADDRESSES, SCHEMA_ERROR, SCHEMA_WARNING
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Level, Message, origin_of
 from mutua.api.defaults import apply_defaults
 from mutua.api.kinds import find_by_kind
-from mutua.api.object import Object
+from mutua.api.object import (
+    AUTHORIZATION_POLICIES,
+    DESTINATION_RULES,
+    PEER_AUTHENTICATIONS,
+    SERVICE_ENTRIES,
+    Object,
+)
 from mutua.api.schema import unknown_fields
 from mutua.api.validation import validate
+
+POLICIES: Final = (
+    PEER_AUTHENTICATIONS,
+    AUTHORIZATION_POLICIES,
+    DESTINATION_RULES,
+    SERVICE_ENTRIES,
+)
+"""Kinds of which admission's warnings are worth repeating."""
 
 
 def judge(obj: Object) -> list[Message]:
@@ -18,6 +34,13 @@ def judge(obj: Object) -> list[Message]:
         obj: With apiVersion, kind and metadata.name; a namespaced one with its namespace.
     """
     return list(_judge(obj))
+
+
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield what admission warned of when the policies and rules of a mesh were stored."""
+    for resource in POLICIES:
+        for obj in mesh.of_kind(resource):
+            yield from judge(obj)
 
 
 def is_refused(messages: list[Message]) -> bool:
@@ -38,7 +61,6 @@ def _judge(obj: Object) -> Iterator[Message]:
     verdict = validate(kind, apply_defaults(kind, obj))
     for error in verdict.errors:
         yield Message(code=SCHEMA_ERROR, origin=origin, text=str(error), path=error.path)
-    if not verdict.errors:
-        for text in verdict.warnings:
-            path = text.partition(": ")[0]
-            yield Message(code=SCHEMA_WARNING, origin=origin, text=text, path=path)
+    for text in verdict.warnings if not verdict.errors else ():
+        code = NO_ADDRESSES if "without spec.addresses" in text else SCHEMA_WARNING
+        yield Message(code=code, origin=origin, text=text, path=text.partition(": ")[0])

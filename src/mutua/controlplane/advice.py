@@ -5,8 +5,9 @@ mesh is modelled as if the object were stored, and what analysis then says about
 It never refuses anything, and a fault in it is logged and costs nobody a request.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mutua.analysis.advice import concerning, reach
@@ -59,12 +60,12 @@ class Adviser:
         self._memo = MeshMemo()
         self._memo_of: MeshSettings | None = None
 
-    def __call__(self, resource: Resource, obj: Object) -> list[str]:
+    async def __call__(self, resource: Resource, obj: Object) -> list[str]:
         """Return what to say about an object that is about to be stored."""
         if resource not in ADVISED:
             return []
         try:
-            found = concerning(self._model(obj), origin_of(obj))
+            found = await self._found(obj)
         except Exception:
             log.exception("no advice", extra={"object": str(origin_of(obj))})
             return []
@@ -73,7 +74,7 @@ class Adviser:
             shown.append(f"{len(found) - MOST} more: istioctl analyze -A")
         return shown
 
-    def _model(self, obj: Object) -> Mesh:
+    async def _found(self, obj: Object) -> list[Message]:
         settings = self._settings()
         if settings != self._memo_of:
             self._memo, self._memo_of = MeshMemo(), settings
@@ -86,7 +87,19 @@ class Adviser:
             ]
             for kind in READS
         }
-        return Mesh(overlay(objects, [obj]), settings, memo=self._memo)
+        if namespaces is not None:
+            return _advice(objects, obj, settings, self._memo)
+        # A whole mesh can take long enough for others to notice; it is rare, and shares nothing.
+        return await asyncio.to_thread(_advice, objects, obj, settings, MeshMemo())
+
+
+def _advice(
+    objects: Mapping[Resource, Sequence[Object]],
+    obj: Object,
+    settings: MeshSettings,
+    memo: MeshMemo,
+) -> list[Message]:
+    return concerning(Mesh(overlay(objects, [obj]), settings, memo=memo), origin_of(obj))
 
 
 def _text(message: Message, obj: Object) -> str:

@@ -47,8 +47,8 @@ def misused(name: str = "web", *ports: int):
     )
 
 
-def test_a_warning_names_the_code_the_field_and_what_to_do() -> None:
-    (warning,) = Adviser(lister, MeshSettings)(PEER_AUTHENTICATIONS, misused())
+async def test_a_warning_names_the_code_the_field_and_what_to_do() -> None:
+    (warning,) = await Adviser(lister, MeshSettings)(PEER_AUTHENTICATIONS, misused())
 
     assert warning == (
         "[MUT0101] spec.portLevelMtls[8000]: 8000 is a Service port; the workload listens on 80: "
@@ -56,52 +56,52 @@ def test_a_warning_names_the_code_the_field_and_what_to_do() -> None:
     )
 
 
-def test_a_finding_about_another_object_names_it() -> None:
+async def test_a_finding_about_another_object_names_it() -> None:
     def with_policy(kind, where):
         return (
             [misused()] if kind == PEER_AUTHENTICATIONS and where == "shop" else lister(kind, where)
         )
 
     (service_,) = OBJECTS[SERVICES]
-    (warning,) = Adviser(with_policy, MeshSettings)(SERVICES, service_)
+    (warning,) = await Adviser(with_policy, MeshSettings)(SERVICES, service_)
 
     assert warning.startswith("[MUT0101] PeerAuthentication shop/web: 8000 is a Service port")
 
 
-def test_many_warnings_are_counted() -> None:
-    found = Adviser(lister, MeshSettings)(PEER_AUTHENTICATIONS, misused("web", *range(1, 31)))
+async def test_many_warnings_are_counted() -> None:
+    found = await Adviser(lister, MeshSettings)(PEER_AUTHENTICATIONS, misused("web", *range(1, 31)))
 
     assert len(found) == MOST + 1
     assert found[-1] == "22 more: istioctl analyze -A"
 
 
-def test_only_the_namespaces_that_matter_are_looked_at() -> None:
+async def test_only_the_namespaces_that_matter_are_looked_at() -> None:
     asked = []
 
     def watched(kind, where):
         asked.append((kind, where))
         return lister(kind, where)
 
-    Adviser(watched, MeshSettings)(PEER_AUTHENTICATIONS, misused())
+    await Adviser(watched, MeshSettings)(PEER_AUTHENTICATIONS, misused())
 
     assert {where for kind, where in asked if kind == PODS} == {"shop", "istio-system"}
     assert {kind for kind, _ in asked} == set(READS)
 
 
-def test_other_kinds_are_not_spoken_about() -> None:
+async def test_other_kinds_are_not_spoken_about() -> None:
     def never(_kind, _where):
         raise AssertionError
 
-    assert Adviser(never, MeshSettings)(CONFIG_MAPS, {}) == []
-    assert Adviser(never, MeshSettings)(PODS, {}) == []
+    assert await Adviser(never, MeshSettings)(CONFIG_MAPS, {}) == []
+    assert await Adviser(never, MeshSettings)(PODS, {}) == []
 
 
-def test_a_fault_of_ours_is_logged_and_costs_nobody_a_request(caplog) -> None:
+async def test_a_fault_of_ours_is_logged_and_costs_nobody_a_request(caplog) -> None:
     def broken(_kind, _where):
         raise ValueError("a bug")
 
     with caplog.at_level(logging.ERROR):
-        assert Adviser(broken, MeshSettings)(PEER_AUTHENTICATIONS, misused()) == []
+        assert await Adviser(broken, MeshSettings)(PEER_AUTHENTICATIONS, misused()) == []
 
     assert [record.getMessage() for record in caplog.records] == ["no advice"]
 
@@ -117,3 +117,11 @@ async def test_admission_passes_the_warnings_on_to_whoever_listens() -> None:
 
     assert [one[:9] for one in heard] == ["[MUT0101]"]
     await registry.create(PEER_AUTHENTICATIONS, misused("unheard"))
+
+
+async def test_a_mesh_wide_policy_is_judged_against_all_of_the_mesh() -> None:
+    policy = peer_authentication("istio-system", "STRICT")
+
+    (warning,) = await Adviser(lister, MeshSettings)(PEER_AUTHENTICATIONS, policy)
+
+    assert warning.startswith("[MUT0106] pod/till.store has no sidecar")

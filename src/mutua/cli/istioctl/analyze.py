@@ -59,7 +59,8 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
         suppressed=[report.parse_suppression(text) for text in options["suppress"]],
         threshold=Level[options["output_threshold"].upper()],
     )
-    found = [one for one in (*refused, *analyze(mesh)) if selection.shows(one)]
+    everything = dict.fromkeys((*refused, *analyze(mesh)))
+    found = [one for one in everything if selection.shows(one)]
 
     def reference(message: Message) -> str:
         manifest = where.get(message.origin)

@@ -31,7 +31,7 @@ AdmissionHook = Callable[[Resource, Object, Object | None], Awaitable[Object]]
 """(kind, object, old object or None when created) -> the object to store; may raise Rejected or
 Denied.  It must not change its arguments."""
 
-Adviser = Callable[[Resource, Object], Sequence[str]]
+Adviser = Callable[[Resource, Object], Awaitable[Sequence[str]]]
 """(kind, object that is about to be stored) -> what its author should know; never raises."""
 
 _warnings: Final[ContextVar[list[str] | None]] = ContextVar("admission warnings", default=None)
@@ -180,7 +180,7 @@ class Registry(ObjectStore):
         verdict.raise_for_errors()
         if (warnings := _warnings.get()) is not None:
             warnings += verdict.warnings
-            warnings += self._adviser(resource, new) if self._adviser else ()
+            warnings += await self._adviser(resource, new) if self._adviser else ()
         return new
 
     async def _check_namespace(self, resource: Resource, obj: Object) -> None:

@@ -1,0 +1,222 @@
+"""Do clients send what servers accept?
+
+Every Service, port and workload behind it is put to the evaluator, with a client made up for the
+purpose: one in the namespace of the DestinationRule that is judged, or, where no rule speaks, in
+the Service's own.  What does not work, and why, is the evaluator's verdict; here it is only told to
+the author of the object that can be changed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mutua.analysis.codes import CONFLICT, HEADLESS_MIXED, HEADLESS_OFF, NAMESPACE_OFF
+from mutua.analysis.mesh import Mesh, PodGroup, target_of
+from mutua.analysis.message import Message, Origin
+from mutua.analysis.peer_authentication import named
+from mutua.analysis.rules import origin, services_for
+from mutua.analysis.wording import listed
+from mutua.api.destination import DestinationRule
+from mutua.api.security import MutualTlsMode
+from mutua.model.service import Service, ServicePort
+from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
+from mutua.policy.connection import Verdict, judge
+from mutua.policy.destination_rule import Level
+from mutua.policy.inbound import Outcome
+from mutua.policy.outbound import Destination, Why
+from mutua.policy.peer_authentication import Decision
+
+PATHS: Final = {
+    Level.RULE: "spec.trafficPolicy.tls",
+    Level.PORT: "spec.trafficPolicy.portLevelSettings",
+    Level.SUBSET: "spec.subsets",
+    Level.SUBSET_PORT: "spec.subsets",
+}
+
+
+def analyze(mesh: Mesh) -> Iterator[Message]:
+    """Yield the calls that policies and rules make impossible."""
+    for rule in mesh.snapshot.destination_rules:
+        yield from _of_rule(mesh, rule)
+    unruled = _Findings()
+    for service in mesh.snapshot.services:
+        for case in _cases(mesh, service, client_in(service.id.namespace)):
+            if not case.verdict.sent.setting.source:
+                unruled.add(mesh, case)
+    yield from unruled.messages()
+
+
+def client_in(namespace: str, rule: DestinationRule | None = None) -> Workload:
+    """Return a meshed client of a namespace, one that a rule's selector means."""
+    labels = {**((rule.selector if rule else None) or {}), TLS_MODE_LABEL: TLS_MODE_ISTIO}
+    return Workload(
+        uid="client",
+        namespace=namespace,
+        name="client",
+        address="",
+        labels=labels,
+        service_account="client",
+        container_ports={},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call and what becomes of it."""
+
+    service: Service
+    port: ServicePort
+    group: PodGroup
+    verdict: Verdict
+
+    @property
+    def place(self) -> str:
+        """`web.shop:8000`."""
+        return f"{self.service.id.name}.{self.service.id.namespace}:{self.port.number}"
+
+
+def _cases(
+    mesh: Mesh,
+    service: Service,
+    client: Workload,
+    subset: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> Iterator[Case]:
+    """Yield the calls of one client to every port and workload of a Service, or of a subset."""
+    snapshot = mesh.around(service, client.namespace)
+    wanted = labels or {}
+    for group in mesh.behind(service):
+        if not wanted.items() <= group.workload.labels.items():
+            continue
+        for port in service.ports:
+            if (target := target_of(port, group.workload)) is None:
+                continue
+            endpoint = Endpoint(group.workload.address, target, ready=True, workload=group.workload)
+            to = Destination(service=service, port=port, endpoint=endpoint, subset=subset)
+            yield Case(service, port, group, judge(snapshot, client, to))
+
+
+def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
+    """Yield what a rule makes clients send in vain; one message for each cause."""
+    own = f"{rule.namespace}/{rule.name}"
+    causes: dict[tuple[Level, str, str, str], list[Case]] = defaultdict(list)
+    for service in services_for(mesh, rule):
+        client = client_in(_client_namespace(mesh, rule, service), rule)
+        for subset, labels in (("", {}), *((one.name, one.labels) for one in rule.subsets)):
+            for case in _cases(mesh, service, client, subset, labels):
+                sent = case.verdict.sent
+                if case.verdict.works is False and sent.setting.source == own:
+                    demand = _demand(case.verdict.demanded)
+                    key = (sent.setting.level, sent.sends.value, demand, case.verdict.outcome.value)
+                    causes[key].append(case)
+    for (level, sends, demand, outcome), cases in causes.items():
+        places = listed(sorted({case.place for case in cases}))
+        policies = {case.verdict.demanded.policy for case in cases if case.verdict.demanded}
+        if not demand:
+            bare = listed(sorted({case.group.name for case in cases}))
+            demand = f"{bare} has no sidecar to take it"
+        text = f"clients send {sends} to {places}, but {demand}: {outcome}"
+        related = tuple(named(policy) for policy in sorted(policies) if policy)
+        yield Message(
+            code=CONFLICT, origin=origin(rule), text=text, path=PATHS[level], related=related
+        )
+
+
+def _client_namespace(mesh: Mesh, rule: DestinationRule, service: Service) -> str:
+    """Return whose clients follow a rule: its own namespace's, unless it is made for everybody."""
+    is_private = set(rule.export_to) == {"."} or rule.selector is not None
+    if rule.namespace in {service.id.namespace, mesh.root} and not is_private:
+        return service.id.namespace
+    return rule.namespace
+
+
+def _demand(decision: Decision | None) -> str:
+    """Return what is demanded and by whom, "" where there is no sidecar."""
+    if decision is None:
+        return ""
+    by = f"PeerAuthentication {decision.policy}" if decision.policy else "the default"
+    return f"{by} says {decision.mode.value}"
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What goes wrong without any rule, put together by the object to change."""
+
+    off: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    headless: dict[tuple[str, Origin], set[str]] = field(default_factory=lambda: defaultdict(set))
+    mixed: dict[Origin, "_Mixed"] = field(default_factory=dict)
+
+    def add(self, mesh: Mesh, case: Case) -> None:
+        """Take note of a call, if there is anything to note."""
+        verdict, service = case.verdict, mesh.origin(case.service)
+        demanded = verdict.demanded
+        if verdict.sent.why is Why.NOT_ALL_SIDECARS:
+            if service not in self.mixed:
+                self.mixed[service] = _mixed(mesh, case.service)
+            if verdict.outcome is Outcome.CLOSED and demanded is not None:
+                self.mixed[service].refusing.add(demanded.policy)
+        elif demanded is None or verdict.works is not False:
+            return
+        elif verdict.sent.why is Why.NAMESPACE_DISABLED:
+            if demanded.mode is MutualTlsMode.STRICT:
+                self.off[demanded.policy, verdict.sent.policy].add(case.place)
+        elif verdict.sent.why is Why.ALL_SIDECARS and demanded.mode is MutualTlsMode.DISABLE:
+            self.headless[demanded.policy, service].add(case.place)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what was noted."""
+        for (strict, disabled), places in self.off.items():
+            text = (
+                f"sidecars send plaintext to {listed(sorted(places))}, because PeerAuthentication "
+                f"{disabled} says DISABLE, and this policy refuses it; let that one say PERMISSIVE "
+                "or STRICT"
+            )
+            yield Message(
+                code=NAMESPACE_OFF, origin=named(strict), text=text, related=(named(disabled),)
+            )
+        for (policy, service), places in self.headless.items():
+            text = (
+                f"sidecars send mTLS to {listed(sorted(places))} in spite of DISABLE: of a "
+                "headless Service they cannot tell endpoints apart; use PERMISSIVE, or DISABLE for "
+                "the namespace"
+            )
+            yield Message(code=HEADLESS_OFF, origin=named(policy), text=text, related=(service,))
+        for service, found in self.mixed.items():
+            if found.meshed:
+                yield found.message(service)
+
+
+@dataclass(slots=True)
+class _Mixed:
+    """A headless Service of which some pods have no sidecar.
+
+    Attributes:
+        bare: The workloads without.
+        meshed: The workloads with.
+        refusing: Policies that refuse the plaintext that is then sent to all.
+    """
+
+    bare: list[str]
+    meshed: list[str]
+    refusing: set[str] = field(default_factory=set)
+
+    def message(self, service: Origin) -> Message:
+        """Return what to say about the Service."""
+        text = (
+            f"{listed(self.bare)} of this headless Service has no sidecar, so sidecars send "
+            f"plaintext to {listed(self.meshed)} too"
+        )
+        policies = sorted(policy for policy in self.refusing if policy)
+        if policies:
+            text += f", and PeerAuthentication {listed(policies)} refuses it"
+        related = tuple(map(named, policies))
+        return Message(code=HEADLESS_MIXED, origin=service, text=text, related=related)
+
+
+def _mixed(mesh: Mesh, service: Service) -> _Mixed:
+    groups = mesh.behind(service)
+    return _Mixed(
+        bare=sorted({one.name for one in groups if not one.is_meshed}),
+        meshed=sorted({one.name for one in groups if one.is_meshed}),
+    )
