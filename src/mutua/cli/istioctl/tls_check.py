@@ -7,16 +7,18 @@ Both answers are the evaluator's (mutua.policy).  In the columns' own vocabulary
 
 STATUS, with the TLS mode a DestinationRule tells the client to use (istio-semantics 10.7):
 
-    no rule, automatic mTLS on       AUTO
-    no rule, automatic mTLS off      OK
+    no rule, automatic mTLS on       AUTO, but CONFLICT where the call cannot work
+    no rule, automatic mTLS off      OK, but CONFLICT where the call cannot work
     DISABLE to DISABLE or PERMISSIVE, ISTIO_MUTUAL to STRICT or PERMISSIVE    OK
     anything else                    CONFLICT
 
 A client without a sidecar has no choice: it sends plaintext, as under a rule that says DISABLE.
-DestinationRules are stored and not enforced yet, so none is shown: their column is "-".
+A subset of a DestinationRule has a row of its own, `host|subset`.
+
+Deviates from Istio: without a rule it said AUTO whatever the server demanded.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +29,9 @@ from mutua.foundation.errors import Rejected
 from mutua.model.service import Service, ServiceName, ServicePort
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
-from mutua.policy.auto_mtls import client_decision
-from mutua.policy.peer_authentication import Subject, effective_mode
+from mutua.policy.connection import Verdict, judge
+from mutua.policy.destination_rule import MergedRule, cluster_setting, find_rule
+from mutua.policy.outbound import Destination, Sends
 
 HEADER: Final = ("HOST:PORT", "STATUS", "SERVER", "CLIENT", "AUTHN POLICY", "DESTINATION RULE")
 
@@ -43,19 +46,14 @@ FITS: Final = frozenset({
 """What a server accepts of what clients can be told to send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What one endpoint of a Service demands.
-
-    Attributes:
-        mode: DISABLE, PERMISSIVE or STRICT.
-        policy: `namespace/name` of the policy that decided, "-" for none.
-        sends: What a client's sidecar sends to it.
-    """
-
-    mode: MutualTlsMode
-    policy: str
-    sends: str
+SENT: Final = {
+    Sends.NOTHING: NOTHING,
+    Sends.PLAINTEXT: "DISABLE",
+    Sends.SIMPLE: "SIMPLE",
+    Sends.MUTUAL: "MUTUAL",
+    Sends.ISTIO_MUTUAL: "ISTIO_MUTUAL",
+}
+"""What is sent, in the words of a DestinationRule."""
 
 
 def status(server: MutualTlsMode, rule: str, *, auto_mtls: bool) -> str:
@@ -74,11 +72,32 @@ def status(server: MutualTlsMode, rule: str, *, auto_mtls: bool) -> str:
 def rows(
     snapshot: MeshSnapshot, client: Workload, wanted: Collection[ServiceName] | None = None
 ) -> list[tuple[str, ...]]:
-    """Return one row per port of every Service, or of the wanted ones, by host and port."""
-    services = (one for one in snapshot.services if wanted is None or one.id in wanted)
-    pairs = [(service, port) for service in services for port in service.ports]
-    pairs.sort(key=lambda pair: (pair[0].hostname, pair[1].number))
-    return [_row(snapshot, client, service, port) for service, port in pairs]
+    """Return the rows of every Service inside of the mesh, or of the wanted ones.
+
+    One per port, and one more for each subset that a DestinationRule defines; by host and port.
+    """
+    services = [
+        one
+        for one in snapshot.services
+        if (wanted is None and not one.is_external) or (wanted is not None and one.id in wanted)
+    ]
+    services.sort(key=lambda one: one.hostname)
+    found = []
+    for service in services:
+        rule = find_rule(snapshot.destination_rules, client, service, snapshot.settings)
+        for port in sorted(service.ports, key=lambda one: one.number):
+            asked = [Asked(service, port, one) for one in ("", *(rule.subsets if rule else ()))]
+            found += [_row(snapshot, client, rule, one) for one in asked]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one row is about; subset "" for the Service as a whole."""
+
+    service: Service
+    port: ServicePort
+    subset: str
 
 
 def find_host(snapshot: MeshSnapshot, host: str, namespace: str) -> set[ServiceName]:
@@ -116,56 +135,56 @@ def find_services(snapshot: MeshSnapshot, pod_uid: str, asked: Target) -> set[Se
 
 
 def _row(
-    snapshot: MeshSnapshot, client: Workload, service: Service, port: ServicePort
+    snapshot: MeshSnapshot, client: Workload, rule: MergedRule | None, asked: Asked
 ) -> tuple[str, ...]:
-    servers = list(_servers(snapshot, service, port))
-    rule = "" if client.accepts_mutual_tls else "DISABLE"
+    service, port, subset = asked.service, asked.port, asked.subset
+    setting = cluster_setting(rule, port.number, subset)
+    told = setting.tls.mode.value if setting.tls else ""
+    if not client.accepts_mutual_tls:
+        rule, told = None, "DISABLE"
+    verdicts = [
+        judge(
+            snapshot, client, Destination(service=service, port=port, endpoint=one, subset=subset)
+        )
+        for one in _endpoints(snapshot, rule, asked)
+    ]
     auto = snapshot.settings.enable_auto_mtls
-    verdicts = {status(one.mode, rule, auto_mtls=auto) for one in servers}
+    states = {
+        "CONFLICT" if not told and one.works is False else status(_mode(one), told, auto_mtls=auto)
+        for one in verdicts
+    }
+    policies = (one.demanded.policy if one.demanded else "" for one in verdicts)
+    host = f"{service.hostname}|{subset}" if subset else service.hostname
     return (
-        f"{service.hostname}:{port.number}",
-        "CONFLICT" if "CONFLICT" in verdicts else verdicts.pop(),
-        _distinct(one.mode.value for one in servers),
-        _distinct(rule or one.sends for one in servers),
-        _distinct(one.policy for one in servers),
-        NOTHING,
+        f"{host}:{port.number}",
+        "CONFLICT" if "CONFLICT" in states else states.pop(),
+        _distinct(_mode(one).value for one in verdicts),
+        _distinct(SENT[one.sent.sends] for one in verdicts),
+        _distinct(policy or NOTHING for policy in policies),
+        rule.source if rule else NOTHING,
     )
 
 
-def _servers(snapshot: MeshSnapshot, service: Service, port: ServicePort) -> Iterator[Server]:
-    endpoints = snapshot.endpoints.get(service.id, {}).get(port.number, ())
-    for endpoint in endpoints:
-        pod = endpoint.workload
-        if pod is None or not pod.accepts_mutual_tls:
-            yield Server(MutualTlsMode.DISABLE, NOTHING, "DISABLE")
-            continue
-        yield _judge(snapshot, service, endpoint)
-    if not endpoints:
-        yield _judge(snapshot, service, _imagined(service, port))
+def _mode(verdict: Verdict) -> MutualTlsMode:
+    """Return what the server demands: nothing, where there is no sidecar."""
+    return verdict.demanded.mode if verdict.demanded else MutualTlsMode.DISABLE
 
 
-def _judge(snapshot: MeshSnapshot, service: Service, endpoint: Endpoint) -> Server:
-    pod = endpoint.workload
-    assert pod is not None  # noqa: S101 - callers see to it
-    decision = effective_mode(
-        snapshot.peer_authentications,
-        Subject(namespace=pod.namespace, labels=pod.labels, port=endpoint.port),
-        root_namespace=snapshot.settings.root_namespace,
-    )
-    sent = client_decision(
-        snapshot.peer_authentications,
-        endpoint,
-        service_namespace=service.id.namespace,
-        settings=snapshot.settings,
-    )
-    sends = "ISTIO_MUTUAL" if sent.mutual_tls else "DISABLE"
-    return Server(decision.mode, decision.policy or NOTHING, sends)
+def _endpoints(snapshot: MeshSnapshot, rule: MergedRule | None, asked: Asked) -> Sequence[Endpoint]:
+    """Return who serves a port; without pods, the one that the Service asks for."""
+    found = snapshot.endpoints.get(asked.service.id, {}).get(asked.port.number, ())
+    if asked.subset and rule is not None:
+        labels = rule.subsets[asked.subset].subset.labels.items()
+        found = tuple(
+            one for one in found if one.workload and labels <= one.workload.labels.items()
+        )
+    return found or (_imagined(asked.service, asked.port),)
 
 
 def _imagined(service: Service, port: ServicePort) -> Endpoint:
     """Return the endpoint that a Service without pods asks for: a meshed pod that it selects."""
     pod = Workload(
-        uid="",
+        uid="imagined",
         namespace=service.id.namespace,
         name="",
         address="",
@@ -177,5 +196,5 @@ def _imagined(service: Service, port: ServicePort) -> Endpoint:
     return Endpoint("", number, ready=False, workload=pod)
 
 
-def _distinct(values: Iterator[str]) -> str:
+def _distinct(values: Iterable[str]) -> str:
     return ",".join(dict.fromkeys(values))
