@@ -100,13 +100,20 @@ def _selects_nothing(mesh: Mesh, policy: PeerAuthentication) -> Message:
         text += (
             f"; pods of namespace {listed(elsewhere)} have, but a policy selects only in its own"
         )
-    elif near := _nearest(mesh.groups_in(policy.namespace), policy):
-        text += f"; {near}"
-    return _message(NO_WORKLOAD, policy, text, path="spec.selector.matchLabels")
+    near = () if elsewhere else _nearest(mesh.groups_in(policy.namespace), policy)
+    for group in near:
+        text += f"; {_likeness(group, policy)}"
+    return _message(
+        NO_WORKLOAD,
+        policy,
+        text,
+        path="spec.selector.matchLabels",
+        related=tuple(group.origin for group in near),
+    )
 
 
-def _nearest(groups: Iterable[PodGroup], policy: PeerAuthentication) -> str:
-    """Say how close the closest pods are; "" when none has anything in common."""
+def _nearest(groups: Iterable[PodGroup], policy: PeerAuthentication) -> tuple[PodGroup, ...]:
+    """Return the pods that come closest to a selector; none if nothing is alike."""
     wanted = policy.selector or {}
 
     def common(group: PodGroup) -> int:
@@ -116,16 +123,21 @@ def _nearest(groups: Iterable[PodGroup], policy: PeerAuthentication) -> str:
         return len(wanted.keys() & group.workload.labels.keys())
 
     best = max(groups, key=lambda one: (common(one), known(one), one.name), default=None)
-    if best is None or not known(best):
-        return ""
-    has = best.workload.labels
+    return (best,) if best is not None and known(best) else ()
+
+
+def _likeness(group: PodGroup, policy: PeerAuthentication) -> str:
+    """Say what of a selector fits a group of pods, and what does not."""
+    wanted, has = policy.selector or {}, group.workload.labels
+    common = len(wanted.items() & has.items())
     faults = [
         f"its {key} is {has[key]!r}" if key in has else f"it has no label {key}"
         for key, value in sorted(wanted.items())
         if has.get(key) != value
     ]
-    share = f"{common(best)} of {len(wanted)} labels match {best.name}" if common(best) else ""
-    return f"{share}: {', '.join(faults)}" if share else f"of {best.name}, {', '.join(faults)}"
+    if not common:
+        return f"of {group.name}, {', '.join(faults)}"
+    return f"{common} of {len(wanted)} labels match {group.name}: {', '.join(faults)}"
 
 
 def _shadowed(

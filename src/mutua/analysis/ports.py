@@ -8,7 +8,7 @@ first, both wait for ever:
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from mutua.analysis.codes import PORT_NAME, SPEAKS_FIRST, TWO_PORTS, TWO_PROTOCOLS
@@ -120,19 +120,21 @@ def _disagreements(mesh: Mesh, group: PodGroup) -> Iterator[Message]:
     for service, port, target in mesh.exposing(group):
         leading[target].append((service, port))
     for target, found in sorted(leading.items()):
-        names = listed(sorted({service.id.name for service, _ in found}))
         related = tuple({mesh.origin(service): None for service, _ in found})
         protocols = {port.protocol for _, port in found}
         if len(protocols) > 1:
-            oldest = found[0]  # the model's Services come oldest first
             said = ", ".join(sorted(protocol.value for protocol in protocols))
+            oldest = found[0]  # the model's Services come oldest first
             text = (
-                f"Services {names} lead to port {target} and disagree on its protocol ({said}); "
-                f"{oldest[1].protocol.value} of {oldest[0].id.name}, the oldest, is what counts"
+                f"Service ports {_places(found)} lead to port {target} and disagree on its "
+                f"protocol ({said}); {oldest[1].protocol.value} of {_places([oldest])}, the "
+                "oldest, is what counts"
             )
             yield Message(code=TWO_PROTOCOLS, origin=group.origin, text=text, related=related)
-        numbers = {port.number for _, port in found}
-        if len(numbers) > 1 and len({service.id for service, _ in found}) > 1:
-            said = listed([str(number) for number in sorted(numbers)])
-            text = f"Services {names} lead to port {target} under different numbers: {said}"
+        if len({port.number for _, port in found}) > 1 and len(related) > 1:
+            text = f"Service ports {_places(found)} lead to port {target} under different numbers"
             yield Message(code=TWO_PORTS, origin=group.origin, text=text, related=related)
+
+
+def _places(found: Sequence[tuple[Service, ServicePort]]) -> str:
+    return listed([f"{service.id.name}:{port.number}" for service, port in found])

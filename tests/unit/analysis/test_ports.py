@@ -114,10 +114,10 @@ def test_services_that_disagree_about_one_port_of_a_workload() -> None:
 
     assert codes(found) == ["IST0116 Deployment shop/db", "IST0137 Deployment shop/db"]
     assert found[0].text == (
-        "Services db and second lead to port 80 and disagree on its protocol (HTTP, TCP); HTTP of "
-        "db, the oldest, is what counts"
+        "Service ports db:80 and second:81 lead to port 80 and disagree on its protocol (HTTP, "
+        "TCP); HTTP of db:80, the oldest, is what counts"
     )
-    assert found[1].text.endswith("lead to port 80 under different numbers: 80 and 81")
+    assert found[1].text.endswith("lead to port 80 under different numbers")
     assert {str(one) for one in found[0].related} == {"Service shop/db", "Service shop/second"}
 
 

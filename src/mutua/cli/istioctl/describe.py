@@ -1,15 +1,19 @@
 """`x describe`: what applies to a pod or a Service, told in lines.
 
-The modes are the evaluator's.  DestinationRules and AuthorizationPolicies are stored and not
-enforced yet, so nothing is said about them.
+The modes are the evaluator's, the warnings are those of analysis that concern what is described.
+AuthorizationPolicies are stored and not enforced yet, so nothing is said about them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from mutua.analysis import codes
+from mutua.analysis.mesh import maker_of
+from mutua.analysis.message import Level, Message, Origin, origin_of
 from mutua.api.object import Object
 from mutua.api.security import MutualTlsMode, PeerAuthentication
+from mutua.cli.istioctl.describe_rules import followed, rule_lines
 from mutua.cli.istioctl.exposure import services_of
 from mutua.cli.istioctl.sidecar import PROXY
 from mutua.cli.istioctl.target import has_proxy
@@ -23,17 +27,23 @@ REVISION: Final = "istio.io/rev"
 PROXY_USER: Final = 1337
 """Istio's proxies run as this user; what else does is taken for a proxy and not captured."""
 
+SAID: Final = frozenset({codes.NO_PROXY, codes.PROXY_USER})
+"""What lines above the warnings say already."""
+
 SUGGESTED: Final = ("app", "version")
 """Labels that telemetry is grouped by."""
 
 
-def describe_pod(pod: Object, snapshot: MeshSnapshot, namespace: str) -> list[str]:
+def describe_pod(
+    pod: Object, snapshot: MeshSnapshot, namespace: str, messages: Sequence[Message] = ()
+) -> list[str]:
     """Return what is known about a pod.
 
     Args:
         pod: The object.
         snapshot: The mesh it is in.
         namespace: The namespace that needs no mention.
+        messages: What analysis says about the mesh.
     """
     metadata = pod["metadata"]
     name = _name(metadata["name"], metadata["namespace"], namespace)
@@ -52,11 +62,14 @@ def describe_pod(pod: Object, snapshot: MeshSnapshot, namespace: str) -> list[st
         lines += _service(snapshot, service, [workload], namespace)
     if has_proxy(pod):
         lines += [LINE, *effective(snapshot, workload)]
-    return lines
+    concerned = {origin_of(pod), maker_of(pod), *_origins(snapshot, [workload])}
+    return [*lines, *_findings(messages, concerned, namespace)]
 
 
-def describe_service(service: Service, snapshot: MeshSnapshot, namespace: str) -> list[str]:
-    """Return what is known about a Service and the pods behind it."""
+def describe_service(
+    service: Service, snapshot: MeshSnapshot, namespace: str, messages: Sequence[Message] = ()
+) -> list[str]:
+    """Return what is known about a Service and the pods behind it; see `describe_pod`."""
     pods = [one for one in snapshot.workloads.values() if service in services_of(snapshot, one)]
     meshed = [one for one in pods if one.accepts_mutual_tls]
     lines = _service(snapshot, service, pods, namespace)
@@ -76,7 +89,9 @@ def describe_service(service: Service, snapshot: MeshSnapshot, namespace: str) -
         if len(answers) > 1:
             lines.append(f"Pods: {', '.join(names)}")
         lines += answer
-    return lines
+    concerned = {Origin("Service", service.id.namespace, service.id.name)}
+    concerned |= _origins(snapshot, pods, [service])
+    return [*lines, *_findings(messages, concerned, namespace)]
 
 
 def effective(snapshot: MeshSnapshot, workload: Workload) -> list[str]:
@@ -110,6 +125,45 @@ def applied_policies(snapshot: MeshSnapshot, workload: Workload) -> list[PeerAut
         if reason is not Reason.DEFAULT and f"{policy.namespace}/{policy.name}" not in unused:
             found.append((order.index(reason), policy.name, policy))
     return [policy for _, _, policy in sorted(found, key=lambda one: one[:2])]
+
+
+def _origins(
+    snapshot: MeshSnapshot, pods: Sequence[Workload], services: Sequence[Service] = ()
+) -> set[Origin]:
+    """Return the Services, rules and policies that have a say about pods, or about one Service."""
+    found = set()
+    for pod in pods:
+        for policy in applied_policies(snapshot, pod):
+            found.add(Origin("PeerAuthentication", policy.namespace, policy.name))
+        if not services:
+            for service in services_of(snapshot, pod):
+                found |= {Origin("Service", service.id.namespace, service.id.name)}
+                found |= _origins(snapshot, (), [service])
+    for service in services:
+        for rule in followed(snapshot, service).values():
+            for source in rule.sources:
+                namespace, _, name = source.partition("/")
+                found.add(Origin("DestinationRule", namespace, name))
+    return found
+
+
+def _findings(
+    messages: Sequence[Message], concerned: Collection[Origin | None], known: str
+) -> Iterator[str]:
+    """Yield a line per warning or error about one of the objects concerned."""
+    found = [
+        one
+        for one in messages
+        if one.code.level > Level.INFO
+        and one.code not in SAID
+        and any(other in concerned for other in (one.origin, *one.related))
+    ]
+    if found:
+        yield LINE
+    for one in found:
+        name = _name(one.origin.name, one.origin.namespace, known)
+        level = str(one.code.level).upper()
+        yield f"{level} [{one.code.code}] {one.origin.kind} {name}: {one.text}"
 
 
 def _decide(
@@ -168,7 +222,7 @@ def _service(
         lines.append(
             f"   Port: {label}{port.number}/{protocol} targets pod port {_target(port, pods)}"
         )
-    return lines
+    return [*lines, *rule_lines(snapshot, service, pods, namespace)]
 
 
 def _target(port: ServicePort, pods: Sequence[Workload]) -> str:

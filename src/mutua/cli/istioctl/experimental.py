@@ -28,13 +28,13 @@ def describe() -> None:
 def pod(scope: Scope, target: str) -> None:
     """Describe a pod: its Services and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_pod
-    from mutua.cli.istioctl.mesh import read_snapshot
+    from mutua.cli.istioctl.mesh import read_analysis
     from mutua.cli.istioctl.target import parse_target, resolve
 
     with scope.connect() as client:
         found = resolve(client, parse_target(target, scope.namespace))
-        snapshot = read_snapshot(client)
-    click.echo("\n".join(describe_pod(found, snapshot, scope.namespace)))
+        snapshot, messages = read_analysis(client)
+    click.echo("\n".join(describe_pod(found, snapshot, scope.namespace, messages)))
 
 
 @describe.command()
@@ -43,16 +43,16 @@ def pod(scope: Scope, target: str) -> None:
 def service(scope: Scope, target: str) -> None:
     """Describe a Service: its ports, its pods and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_service
-    from mutua.cli.istioctl.mesh import read_snapshot
+    from mutua.cli.istioctl.mesh import read_analysis
     from mutua.cli.istioctl.target import parse_target
     from mutua.model.service import ServiceName
 
     wanted = parse_target(target, scope.namespace)
     with scope.connect() as client:
-        snapshot = read_snapshot(client)
+        snapshot, messages = read_analysis(client)
     name = ServiceName(wanted.namespace, wanted.name)
     for one in snapshot.services:
         if one.id == name:
-            click.echo("\n".join(describe_service(one, snapshot, scope.namespace)))
+            click.echo("\n".join(describe_service(one, snapshot, scope.namespace, messages)))
             return
     raise Rejected(f'services "{wanted.name}" not found in namespace {wanted.namespace!r}')

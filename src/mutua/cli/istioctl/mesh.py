@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from mutua.analysis.analyze import analyze
+from mutua.analysis.mesh import READS, Mesh
+from mutua.analysis.message import Message
 from mutua.api.kinds import KINDS
 from mutua.api.object import Object, Resource
 from mutua.cli.client import list_objects
@@ -19,3 +22,9 @@ def read_objects(client: Any, resources: Iterable[Resource]) -> dict[Resource, l
 def read_snapshot(client: Any) -> MeshSnapshot:
     """Return the model of the mesh."""
     return build_snapshot(read_objects(client, INPUTS))
+
+
+def read_analysis(client: Any) -> tuple[MeshSnapshot, list[Message]]:
+    """Return the model of the mesh, and what analysis says about it."""
+    objects = read_objects(client, READS)
+    return build_snapshot(objects), analyze(Mesh(objects))

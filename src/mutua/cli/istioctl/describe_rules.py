@@ -1,0 +1,86 @@
+"""What `x describe` says about the DestinationRules that clients of a Service follow.
+
+Clients of different namespaces may follow different rules.  The rule for clients in the Service's
+own namespace comes first; one that is only for clients elsewhere says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mutua.analysis.conflict import client_in
+from mutua.analysis.rules import is_meant
+from mutua.api.destination import TrafficPolicy
+from mutua.model.service import Service
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import Workload
+from mutua.policy.destination_rule import MergedRule, find_rule
+
+
+def followed(snapshot: MeshSnapshot, service: Service) -> dict[str, MergedRule]:
+    """Return, by client namespace, the rules that clients of a Service follow.
+
+    Only namespaces with rules of their own are told apart from the Service's.
+    """
+    domain, own = snapshot.settings.dns_domain, service.id.namespace
+    rules = snapshot.destination_rules
+    others = {rule.namespace for rule in rules if is_meant(rule.hostname(domain), service.hostname)}
+    found: dict[str, MergedRule] = {}
+    for namespace in (own, *sorted(others - {own, snapshot.settings.root_namespace})):
+        merged = find_rule(rules, client_in(namespace), service, snapshot.settings)
+        if merged is not None and merged.sources not in {one.sources for one in found.values()}:
+            found[namespace] = merged
+    return found
+
+
+def rule_lines(
+    snapshot: MeshSnapshot, service: Service, pods: Sequence[Workload], namespace: str
+) -> Iterator[str]:
+    """Yield what is to be said about the rules for a Service.
+
+    Args:
+        snapshot: The mesh.
+        service: Which Service.
+        pods: Its pods that are described.
+        namespace: The namespace that needs no mention.
+    """
+    for client, rule in followed(snapshot, service).items():
+        names = ", ".join(_name(source, namespace) for source in rule.sources)
+        whose = "" if client == service.id.namespace else f" (for clients in {client})"
+        yield f'DestinationRule: {names} for "{rule.host}"{whose}'
+        yield from _subsets(rule, pods)
+        yield from _policy(rule.policy)
+
+
+def _subsets(rule: MergedRule, pods: Sequence[Workload]) -> Iterator[str]:
+    if not rule.subsets:
+        return
+    fitting = [
+        name
+        for name, owned in rule.subsets.items()
+        if any(owned.subset.labels.items() <= pod.labels.items() for pod in pods)
+    ]
+    others = ",".join(name for name in rule.subsets if name not in fitting)
+    if fitting:
+        yield f"   Matching subsets: {','.join(fitting)}"
+        if others:
+            yield f"      (Non-matching subsets {others})"
+    else:
+        yield f"   WARNING: POD FITS NO SUBSET OF THE RULE ({others})"
+
+
+def _policy(policy: TrafficPolicy | None) -> Iterator[str]:
+    if policy is None:
+        yield "   No Traffic Policy"
+        return
+    if policy.tls is not None:
+        yield f"   Traffic Policy TLS Mode: {policy.tls.mode.value}"
+    ports: Mapping[int, TrafficPolicy] = policy.ports
+    if ports:
+        yield "   Port Level Settings:"
+    for number, entry in sorted(ports.items()):
+        yield f"      {number}:"
+        yield f"         TLS Mode: {entry.tls.mode.value if entry.tls else 'none, sidecars choose'}"
+
+
+def _name(source: str, known: str) -> str:
+    namespace, _, name = source.partition("/")
+    return name if namespace == known else f"{name}.{namespace}"
