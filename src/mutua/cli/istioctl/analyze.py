@@ -110,10 +110,11 @@ def _mesh(scope: Scope, written: Sequence[Any], *, use_kube: bool) -> tuple[Any,
     from mutua.analysis.mesh import READS, Mesh
     from mutua.analysis.overlay import overlay
     from mutua.analysis.schema import is_refused, judge
-    from mutua.cli.istioctl.mesh import read_objects
 
     live = {}
     if use_kube:
+        from mutua.cli.istioctl.mesh import read_objects
+
         with scope.connect() as client:
             live = read_objects(client, READS)
     judged = [(obj, judge(obj)) for obj in written]
