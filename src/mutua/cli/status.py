@@ -16,7 +16,9 @@ from mutua.cli import lock
 from mutua.cli.client import ALL_NAMESPACES, connect, list_objects
 from mutua.cli.columns import print_columns
 from mutua.cli.main import layout_of, mesh_options
+from mutua.cli.mesh_settings import read_settings
 from mutua.model.build import INPUTS, build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.policy.peer_authentication import Subject, effective_mode
@@ -50,8 +52,9 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
     layout = layout_of(name, state_dir)
     with connect(layout) as client:
         objects = {resource: list_objects(client, resource) for resource in INPUTS}
+        settings = read_settings(client)
         server = str(client.config.cluster.server)
-    rows = build_rows(objects, namespace)
+    rows = build_rows(objects, namespace, settings)
     if output == "json":
         pid = lock.holder(layout)
         document = {"name": layout.name, "pid": pid, "server": server}
@@ -65,14 +68,17 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
     print_columns(header, [tuple(asdict(row).values()) for row in rows])
 
 
-def build_rows(objects: Mapping[Resource, Sequence[Object]], namespace: str) -> list[Row]:
+def build_rows(
+    objects: Mapping[Resource, Sequence[Object]], namespace: str, settings: MeshSettings
+) -> list[Row]:
     """Return one row per exposed port of every pod, by namespace and name.
 
     Args:
         objects: All objects of the kinds that a snapshot is built from.
         namespace: Which pods; "*" for all.
+        settings: Of the mesh.
     """
-    snapshot = build_snapshot(objects)
+    snapshot = build_snapshot(objects, settings)
     confirmed = {
         f"{policy['metadata']['namespace']}/{policy['metadata']['name']}": _in_force(policy)
         for policy in objects[PEER_AUTHENTICATIONS]

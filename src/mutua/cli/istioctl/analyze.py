@@ -111,15 +111,18 @@ def _mesh(scope: Scope, written: Sequence[Any], *, use_kube: bool) -> tuple[Any,
     from mutua.analysis.overlay import overlay
     from mutua.analysis.schema import is_refused, judge
 
-    live = {}
+    live, settings = {}, None
     if use_kube:
         from mutua.cli.istioctl.mesh import read_objects
+        from mutua.cli.mesh_settings import read_settings
 
         with scope.connect() as client:
-            live = read_objects(client, READS)
+            live, settings = read_objects(client, READS), read_settings(client)
     judged = [(obj, judge(obj)) for obj in written]
     accepted = [obj for obj, messages in judged if not is_refused(messages)]
-    return Mesh(overlay(live, accepted)), [one for _, messages in judged for one in messages]
+    return Mesh(overlay(live, accepted), settings), [
+        one for _, messages in judged for one in messages
+    ]
 
 
 def _asked(scope: Scope, sources: Sequence[str]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from mutua.analysis.message import Message
 from mutua.api.kinds import KINDS
 from mutua.api.object import Object, Resource
 from mutua.cli.client import list_objects
+from mutua.cli.mesh_settings import read_settings
 from mutua.model.build import INPUTS, build_snapshot
 from mutua.model.snapshot import MeshSnapshot
 
@@ -21,10 +22,10 @@ def read_objects(client: Any, resources: Iterable[Resource]) -> dict[Resource, l
 
 def read_snapshot(client: Any) -> MeshSnapshot:
     """Return the model of the mesh."""
-    return build_snapshot(read_objects(client, INPUTS))
+    return build_snapshot(read_objects(client, INPUTS), read_settings(client))
 
 
 def read_analysis(client: Any) -> tuple[MeshSnapshot, list[Message]]:
     """Return the model of the mesh, and what analysis says about it."""
-    objects = read_objects(client, READS)
-    return build_snapshot(objects), analyze(Mesh(objects))
+    objects, settings = read_objects(client, READS), read_settings(client)
+    return build_snapshot(objects, settings), analyze(Mesh(objects, settings))

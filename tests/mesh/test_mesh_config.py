@@ -1,0 +1,276 @@
+"""Settings of the whole mesh, changed with kubectl while pods talk."""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import yaml
+
+from mutua.testing.running_mesh import RunningMesh, eventually
+
+LOAD = """
+import collections, http.client, json, sys, time
+seen = collections.Counter()
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    # To a TCP port: one TLS handshake between the proxies for every connection.
+    connection = http.client.HTTPConnection("web", 81, timeout=5)
+    try:
+        connection.request("GET", "/headers")
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        peer = body.partition("URI=spiffe://")[2].partition("/")[0]
+        seen[f"{answer.status} {peer}"] += 1
+    except OSError as error:
+        seen[repr(error)] += 1
+    connection.close()
+print(json.dumps(seen))
+"""
+MANIFEST = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: shop, labels: {{istio-injection: enabled}}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: programs, namespace: shop}}
+data:
+  load.py: {json.dumps(LOAD)}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web, namespace: shop, labels: {{app: web}}}}
+spec:
+  containers:
+  - {{name: c, image: kong/httpbin, readinessProbe: {{tcpSocket: {{port: 80}}, periodSeconds: 1}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  selector: {{app: web}}
+  ports: [{{name: http, port: 80}}, {{name: tcp, port: 81, targetPort: 80}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: client, namespace: shop}}
+spec:
+  containers:
+  - {{name: c, image: curl, volumeMounts: [{{name: p, mountPath: /p}}]}}
+  volumes: [{{name: p, configMap: {{name: programs}}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: outsider, namespace: default}}
+spec: {{containers: [{{name: c, image: curl}}]}}
+"""
+HYBRID, CLASSICAL = "X25519MLKEM768", "X25519"
+
+
+class Shop:
+    """A client and a server, both meshed, and somebody outside."""
+
+    def __init__(self, mesh: RunningMesh) -> None:
+        self.mesh = mesh
+        mesh.apply(MANIFEST)
+        for namespace in ("shop", "default"):
+            mesh.kubectl("wait", "pod", "--all", "-n", namespace, "--for=condition=Ready")
+
+    def settings(self, **config: Any) -> None:
+        """Replace the MeshConfig."""
+        patch = {"data": {"mesh": yaml.safe_dump(config)}}
+        argv = ("patch", "cm", "istio", "-n", "istio-system", "--type=merge", "-p")
+        self.mesh.kubectl(*argv, json.dumps(patch))
+
+    def curl(self, *argv: str, pod: str = "client", namespace: str = "shop") -> str:
+        """Run curl in a pod and return its answer, "" when there is none."""
+        command = ("curl", "-s", "-m", "5", *argv)
+        exec_ = ("exec", pod, "-n", namespace, "-c", "c", "--")
+        return self.mesh.kubectl(*exec_, *command, check=False).stdout
+
+    def admin(self, pod: str, path: str, port: int = 15000) -> str:
+        """Ask a pod's proxy."""
+        url = f"http://127.0.0.1:{port}{path}"
+        argv = ("exec", pod, "-n", "shop", "-c", "istio-proxy", "--", "curl", "-s", url)
+        return self.mesh.kubectl(*argv).stdout
+
+    def handshakes(self, pod: str, curve: str) -> int:
+        """Return how many TLS handshakes of a pod's proxy used a key exchange."""
+        found = re.findall(rf"ssl\.curves\.{curve}: (\d+)", self.admin(pod, "/stats?filter=curves"))
+        return sum(map(int, found))
+
+    def log(self, pod: str) -> list[str]:
+        """Return the lines of a proxy's log."""
+        argv = ("logs", pod, "-n", "shop", "-c", "istio-proxy")
+        return self.mesh.kubectl(*argv).stdout.splitlines()
+
+    def events(self, reason: str) -> list[str]:
+        """Return the messages of the ConfigMap's Events."""
+        items = self.mesh.get("events", "-n", "istio-system")["items"]
+        return [one["message"] for one in items if one["reason"] == reason]
+
+
+@pytest.fixture(scope="module")
+def shop(mesh: RunningMesh) -> Shop:
+    return Shop(mesh)
+
+
+@pytest.fixture(autouse=True)
+def _defaults_again(shop: Shop) -> Iterator[None]:
+    yield
+    shop.settings(trustDomain="cluster.local")
+
+
+def test_proxies_agree_on_the_hybrid_key_exchange_and_count_it(shop: Shop) -> None:
+    assert "X-Forwarded-Client-Cert" in shop.curl("http://web/headers")
+
+    for pod in ("client", "web"):
+        assert shop.handshakes(pod, HYBRID) >= 1
+        assert shop.handshakes(pod, CLASSICAL) == 0
+    [sample] = [
+        line
+        for line in shop.admin("client", "/stats/prometheus", 15090).splitlines()
+        if line.startswith("envoy_cluster_ssl_curves")
+    ]
+    assert f'envoy_ssl_curve="{HYBRID}"' in sample
+    assert 'cluster_name="outbound|80||web.shop.svc.cluster.local"' in sample
+
+
+def test_the_hybrid_key_exchange_can_be_switched_off_and_demanded(shop: Shop) -> None:
+    def answers_with(curve: str) -> bool:
+        before = shop.handshakes("web", curve)
+        identified = "X-Forwarded-Client-Cert" in shop.curl("http://web/headers")
+        return identified and shop.handshakes("web", curve) > before
+
+    shop.settings(meshMTLS={"ecdhCurves": [CLASSICAL, "P-256"]})
+    eventually(lambda: answers_with(CLASSICAL), "a handshake without the hybrid key exchange")
+    hybrid = shop.handshakes("web", HYBRID)
+    shop.curl("http://web/headers")
+    assert shop.handshakes("web", HYBRID) == hybrid
+
+    shop.settings(meshMTLS={"ecdhCurves": [HYBRID]})
+    eventually(lambda: answers_with(HYBRID), "a handshake with the hybrid key exchange")
+
+
+def test_another_trust_domain_reaches_running_pods_and_no_request_fails(shop: Shop) -> None:
+    argv = ("exec", "client", "-n", "shop", "-c", "c", "--", "python3", "/p/load.py", "4")
+    with ThreadPoolExecutor() as pool:
+        load = pool.submit(shop.mesh.kubectl, *argv)
+        shop.settings(trustDomain="td2", trustDomainAliases=["cluster.local"])
+        seen = json.loads(load.result().stdout)
+
+    assert set(seen) == {"200 cluster.local", "200 td2"}
+    shown = shop.mesh.kubectl(
+        *("exec", "web", "-n", "shop", "-c", "istio-proxy", "--", "openssl", "x509"),
+        *("-in", "/etc/certs/cert-chain.pem", "-noout", "-ext", "subjectAltName"),
+    ).stdout
+    assert "URI:spiffe://td2/ns/shop/sa/default" in shown
+    shop.settings(trustDomain="cluster.local", trustDomainAliases=["td2"])
+    eventually(
+        lambda: "URI=spiffe://cluster.local/" in shop.curl("http://web:81/headers"),
+        "the old trust domain is back",
+    )
+
+
+def test_requests_are_logged_where_kubectl_logs_finds_them(shop: Shop) -> None:
+    shop.settings(
+        accessLogFile="/dev/stdout", accessLogFormat="%REQ(:PATH)% over %DOWNSTREAM_TLS_GROUP%"
+    )
+
+    def is_logged() -> bool:
+        shop.curl("http://web/headers?logged")
+        return f"/headers?logged over {HYBRID}" in shop.log("web")
+
+    eventually(is_logged, "the server's proxy logs the request")
+    assert "/headers?logged over -" in shop.log("client")
+
+
+def test_a_connection_that_strict_refuses_is_in_the_log(shop: Shop) -> None:
+    shop.mesh.apply("""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+""")
+    shop.settings(accessLogFile="/dev/stdout", accessLogEncoding="JSON")
+
+    def is_refused() -> bool:
+        assert shop.curl("http://web.shop/headers", pod="outsider", namespace="default") == ""
+        objects = [json.loads(line) for line in shop.log("web") if line.startswith("{")]
+        return any(one["response_flags"] == "NR" for one in objects)
+
+    shop.mesh.kubectl("wait", "pa/strict", "-n", "shop", "--for=condition=InForce")
+    eventually(is_refused, "the refused connection is logged")
+    shop.mesh.kubectl("delete", "pa", "strict", "-n", "shop")
+
+
+def test_unknown_destinations_can_be_refused(shop: Shop) -> None:
+    shop.settings(outboundTrafficPolicy={"mode": "REGISTRY_ONLY"})
+    status = ("-o", "/dev/null", "-w", "%{http_code}")
+
+    eventually(
+        lambda: shop.curl(*status, "http://web/", "-H", "Host: unknown.example") == "502",
+        "a host that nobody knows is refused",
+    )
+    assert shop.curl(*status, "http://web/") == "200"
+
+
+def test_another_root_namespace_moves_the_mesh_wide_policy(shop: Shop) -> None:
+    shop.mesh.apply("""
+apiVersion: v1
+kind: Namespace
+metadata: {name: mesh-cfg}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: mesh-cfg}
+spec: {mtls: {mode: STRICT}}
+""")
+    outside = {"pod": "outsider", "namespace": "default"}
+    assert "STRICT" not in shop.mesh.mutua("status", "-n", "shop").stdout
+    assert shop.curl("http://web.shop/headers", **outside) != ""
+    shop.settings(rootNamespace="mesh-cfg")
+
+    assert "STRICT" in shop.mesh.mutua("status", "-n", "shop").stdout
+    eventually(
+        lambda: (
+            "mesh-cfg" in shop.mesh.mutua("istioctl", "authn", "tls-check", "client.shop").stdout
+        ),
+        "tls-check names the policy",
+    )
+    eventually(lambda: shop.curl("http://web.shop/", **outside) == "", "plaintext is refused")
+    shop.mesh.kubectl("delete", "namespace", "mesh-cfg", "--wait=false")
+
+
+def test_a_bad_setting_is_refused_where_it_is_written_and_nothing_is_stored(shop: Shop) -> None:
+    def stored() -> str:
+        return str(shop.mesh.get("cm", "istio", "-n", "istio-system")["data"]["mesh"])
+
+    before = stored()
+    bad = yaml.safe_dump({"meshMTLS": {"ecdhCurves": ["P-512"]}, "trustDomian": "td2"})
+    patch = json.dumps({"data": {"mesh": bad}})
+    argv = ("patch", "cm", "istio", "-n", "istio-system", "--type=merge", "-p", patch)
+
+    done = shop.mesh.kubectl(*argv, check=False)
+
+    assert done.returncode == 1
+    assert 'data[mesh].meshMTLS.ecdhCurves[0]: Unsupported value: "P-512"' in done.stderr
+    assert (
+        'data[mesh].trustDomian: Forbidden: unknown field, did you mean "trustDomain"?'
+        in done.stderr
+    )
+    assert stored() == before
+
+
+def test_without_the_config_map_the_defaults_hold_and_an_event_says_so(shop: Shop) -> None:
+    shop.settings(outboundTrafficPolicy={"mode": "REGISTRY_ONLY"})
+    shop.mesh.kubectl("delete", "cm", "istio", "-n", "istio-system")
+
+    [said] = eventually(lambda: shop.events("Deleted"), "an Event")
+    assert said.startswith("defaults are in use: trust domain cluster.local")
+    shop.mesh.kubectl(
+        "create", "cm", "istio", "-n", "istio-system", "--from-literal=mesh=enableAutoMtls: true"
+    )
