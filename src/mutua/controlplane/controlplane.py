@@ -60,6 +60,7 @@ class ControlPlane:
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
         self._settings = settings or LiveSettings()
+        self._published: MeshSettings | None = None
         self._settings_since = 0
         self._changed = asyncio.Event()
         self._settings.subscribe(self._changed.set)
@@ -139,14 +140,10 @@ class ControlPlane:
         ]
 
     def _follows(self, settings: MeshSettings) -> bool:
-        return (
-            self.snapshot is not None
-            and self.snapshot.settings is settings
-            and all(
-                one.progress.acknowledged >= self._settings_since
-                for one in self.proxies()
-                if one.progress.connected
-            )
+        return self._published is settings and all(
+            feed.progress.acknowledged >= min(self._settings_since, feed.generation)
+            for feed in self._feeds.values()
+            if feed.progress.connected
         )
 
     def _note(self, _change: Change) -> None:
@@ -182,6 +179,7 @@ class ControlPlane:
                 self._publish(uid, feed)
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
+        self._published = snapshot.settings
         self._status.wake()
         self._news.set()
 
