@@ -63,7 +63,7 @@ class TrustDomainFollower:
     async def _wait_until_accepted(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._control_plane.wait_followed(self._settings.current)
+                await self._control_plane.wait_followed()
         except TimeoutError:
             log.warning("not every proxy has confirmed the new trust domain")
 

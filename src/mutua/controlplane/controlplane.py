@@ -111,9 +111,9 @@ class ControlPlane:
         feed = self._feeds.get(pod_uid)
         return feed is not None and feed.progress.acknowledged > 0
 
-    async def wait_followed(self, settings: MeshSettings) -> None:
-        """Return once every connected proxy has confirmed a state made with these settings."""
-        while not self._follows(settings):
+    async def wait_followed(self) -> None:
+        """Return once every connected proxy has confirmed a state made with the settings of now."""
+        while not self._is_followed():
             self._news.clear()
             await self._news.wait()
 
@@ -139,8 +139,8 @@ class ControlPlane:
             if uid in workloads
         ]
 
-    def _follows(self, settings: MeshSettings) -> bool:
-        return self._published is settings and all(
+    def _is_followed(self) -> bool:
+        return self._published is self._settings.current and all(
             feed.progress.acknowledged >= min(self._settings_since, feed.generation)
             for feed in self._feeds.values()
             if feed.progress.connected

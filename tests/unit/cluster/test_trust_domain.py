@@ -1,6 +1,7 @@
 """A running mesh moves to another trust domain without a connection that fails on the way."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,13 +85,30 @@ async def test_a_proxy_that_confirms_nothing_does_not_hold_the_others_for_ever(
         await eventually(lambda: mesh.identity() == NEW)
 
 
+async def test_a_further_change_meanwhile_does_not_delay_the_move(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    loop = asyncio.get_running_loop()
+    async with running(mesh.plane.run), running(mesh.agent.run), running(mesh.follower.run):
+        proxy = await mesh.start()
+        proxy.answers = False
+        mesh.settings.put(MOVE)
+        await eventually(lambda: mesh.plane.snapshot and mesh.plane.snapshot.settings is MOVE)
+        mesh.settings.put(replace(MOVE, enable_auto_mtls=False))
+        proxy.answers = True
+        begin = loop.time()
+        proxy.serve()
+        await eventually(lambda: mesh.identity() == NEW)
+
+    assert loop.time() - begin < 1
+
+
 async def test_other_settings_renew_nothing(tmp_path: Path) -> None:
     mesh = Mesh(tmp_path)
     async with running(mesh.plane.run), running(mesh.agent.run), running(mesh.follower.run):
         await mesh.start()
         before = (mesh.certificates / "cert-chain.pem").read_text()
         mesh.settings.put(MeshSettings(enable_auto_mtls=False))
-        await mesh.plane.wait_followed(mesh.settings.current)
+        await mesh.plane.wait_followed()
         await asyncio.sleep(10)
 
     assert (mesh.certificates / "cert-chain.pem").read_text() == before

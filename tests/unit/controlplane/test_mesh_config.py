@@ -185,7 +185,7 @@ async def test_proxies_are_given_what_the_settings_change() -> None:
         proxy.connect()
         before = dict(proxy.has)
         settings.put(MeshSettings(trust_domain_aliases=("td2",)))
-        await plane.wait_followed(settings.current)
+        await plane.wait_followed()
 
     changed = {name for name, version in proxy.has.items() if version != before[name]}
     assert changed == {"virtualInbound"}
@@ -208,10 +208,10 @@ async def test_settings_are_followed_once_the_last_connected_proxy_says_so() -> 
         before = slow.has["virtualInbound"]
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60):
-                await plane.wait_followed(settings.current)
+                await plane.wait_followed()
         slow.answers = True
         slow.serve()
-        await plane.wait_followed(settings.current)
+        await plane.wait_followed()
 
     assert slow.has["virtualInbound"] != before
 
