@@ -24,6 +24,7 @@ from mutua.identity.csr import new_request
 from mutua.identity.keyfile import read_credential
 from mutua.runtime.envoy import find_envoy
 from mutua.testing.configuration import inline_routes, readable, take_secrets_from_file
+from mutua.xds.bootstrap import XDS_CLUSTER, Sidecar, bootstrap
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ProxyResources
 
 PATIENCE = 15.0
@@ -76,6 +77,19 @@ def adapted(compiled: ProxyResources) -> tuple[list[Any], list[Any]]:
     return clusters, listeners
 
 
+def control_plane(socket: Path) -> dict[str, Any]:
+    """Return the bootstrap's cluster of the control plane, at this socket."""
+    sidecar = Sidecar(
+        pod="web-0",
+        namespace="shop",
+        address="127.0.0.1",
+        service_account="web",
+        xds_socket=str(socket),
+    )
+    static = bootstrap(sidecar)["static_resources"]["clusters"]
+    return next(one for one in static if one["name"] == XDS_CLUSTER)
+
+
 @contextmanager
 def running(
     directory: Path,
@@ -83,8 +97,12 @@ def running(
     secrets: list[Any],
     adapt: Callable[[list[Any], list[Any]], None] = lambda clusters, listeners: None,
 ) -> Iterator[Envoy]:
-    """Run an Envoy with this configuration, its clusters and listeners adapted further."""
+    """Run an Envoy with this configuration, its clusters and listeners adapted further.
+
+    It reports to `directory`/XDS.
+    """
     clusters, listeners = adapted(compiled)
+    clusters.append(control_plane(directory / "XDS"))
     adapt(clusters, listeners)
     admin_file = directory / "admin"
     config = {

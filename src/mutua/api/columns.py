@@ -320,3 +320,27 @@ SERVICE_ENTRY: Final = (
     Column("Resolution", field("spec", "resolution")),
     AGE,
 )
+
+
+def _party(*path: str) -> Cell:
+    def cell(obj: Object, _: datetime) -> str:
+        party = at(obj, *path) or {}
+        if not party.get("kind") or party["kind"] == "Address":
+            return str(party.get("name") or NONE)
+        where = f".{party['namespace']}" if party.get("namespace") else ""
+        return f"{party['kind'].lower()}/{party.get('name')}{where}"
+
+    return cell
+
+
+PLAINTEXT_CALLER: Final = (
+    NAME,
+    Column("Server", _party("spec", "server")),
+    Column("Port", field("spec", "port"), type="integer"),
+    Column("Caller", _party("spec", "caller")),
+    Column("Why", field("status", "reason")),
+    Column("Count", field("status", "count", missing=0), type="integer"),
+    Column("Last Seen", _since("status", "lastSeen")),
+    Column("Refused", field("status", "refused", missing=0), type="integer"),
+    Column("Because", field("status", "message"), wide=True),
+)

@@ -13,6 +13,7 @@ from mutua.api import object as names
 from mutua.api.object import Resource
 
 READ: Final = ("get", "list", "watch")
+FORGET: Final = ("delete", "deletecollection", *READ)
 WRITE: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -52,7 +53,7 @@ class Kind:
     @property
     def is_custom(self) -> bool:
         """Whether Kubernetes would know this kind only from a CustomResourceDefinition."""
-        return self.resource.group.endswith(".istio.io")
+        return self.resource.group.endswith((".istio.io", "mutua.io"))
 
     def api_version(self, version: str = "") -> str:
         """Return apiVersion as written in objects; the preferred version by default."""
@@ -173,6 +174,14 @@ KINDS: Final[tuple[Kind, ...]] = (
     _istio(names.AUTHORIZATION_POLICIES, "AuthorizationPolicy", "ap"),
     _istio(names.DESTINATION_RULES, "DestinationRule", "dr", ("v1", "v1beta1", "v1alpha3")),
     _istio(names.SERVICE_ENTRIES, "ServiceEntry", "se", ("v1", "v1beta1", "v1alpha3")),
+    Kind(
+        resource=names.PLAINTEXT_CALLERS,
+        kind="PlaintextCaller",
+        singular="plaintextcaller",
+        versions=("v1alpha1",),
+        short_names=("ptc",),
+        verbs=FORGET,
+    ),
 )
 """Every kind that is stored."""
 

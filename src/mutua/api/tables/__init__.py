@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mutua.api.shape import Struct
-from mutua.api.tables import apps, core, istio, meta, pod, review
+from mutua.api.tables import apps, core, istio, meta, own, pod, review
 
 SCHEMAS: Final[Mapping[str, Struct]] = {
     schema.name: schema
@@ -32,6 +32,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         istio.PEER_AUTHENTICATION,
         istio.AUTHORIZATION_POLICY,
         istio.DESTINATION_RULE,
+        own.PLAINTEXT_CALLER,
         istio.SERVICE_ENTRY,
     )
 }

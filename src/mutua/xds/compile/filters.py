@@ -49,7 +49,8 @@ def http_connection_manager(stat_prefix: str, mesh: MeshSettings, **fields: Any)
     Args:
         stat_prefix: Prefix of its statistics.
         mesh: Settings of the mesh.
-        fields: Of HttpConnectionManager; `http_filters` go in front of the router.
+        fields: Of HttpConnectionManager; `http_filters` go in front of the router, `access_log`
+            behind the mesh's own.
     """
     http_filters = [*fields.pop("http_filters", ()), _router()]
     manager = HttpConnectionManager(
@@ -59,7 +60,7 @@ def http_connection_manager(stat_prefix: str, mesh: MeshSettings, **fields: Any)
         preserve_external_request_id=True,
         stream_idle_timeout=NEVER,
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        access_log=access_logs(mesh.access_log),
+        access_log=_logs(mesh, fields, ended="DownstreamEnd"),
         **NORMALIZATIONS[mesh.path_normalization],
         **fields,
     )
@@ -71,9 +72,10 @@ def rds(route_name: str) -> dict[str, Any]:
     return {"config_source": ADS, "route_config_name": route_name}
 
 
-def tcp_proxy(cluster: str, mesh: MeshSettings) -> dict[str, Any]:
-    """Return a filter that copies bytes to a cluster."""
-    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=access_logs(mesh.access_log))
+def tcp_proxy(cluster: str, mesh: MeshSettings, **fields: Any) -> dict[str, Any]:
+    """Return a filter that copies bytes to a cluster; `fields` are more of TcpProxy."""
+    logs = _logs(mesh, fields, ended="TcpConnectionEnd")
+    proxy = TcpProxy(stat_prefix=cluster, cluster=cluster, access_log=logs, **fields)
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": pack(proxy)}
 
 
@@ -113,6 +115,14 @@ def except_on_ports(ports: Iterable[int]) -> dict[str, Any]:
     """Return the predicate for connections to none of `ports`."""
     listed = on_ports(ports)
     return {"any_match": True} if listed is None else {"not_match": listed}
+
+
+def _logs(mesh: MeshSettings, fields: dict[str, Any], *, ended: str) -> list[dict[str, Any]]:
+    """Return the mesh's access log and a filter's own; the mesh's stays one line at the end."""
+    of_mesh = access_logs(mesh.access_log)
+    if "access_log_options" in fields:
+        of_mesh = [one | {"filter": {"log_type_filter": {"types": [ended]}}} for one in of_mesh]
+    return [*of_mesh, *fields.pop("access_log", ())]
 
 
 def _listener_filter(name: str, config: Any, disabled: Mapping[str, Any] | None) -> dict[str, Any]:

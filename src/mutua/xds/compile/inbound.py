@@ -24,7 +24,7 @@ from mutua.api.security import MutualTlsMode
 from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.model.workload import InboundPort
-from mutua.xds.compile import filters, names
+from mutua.xds.compile import filters, names, reports
 from mutua.xds.compile.access_log import listener_logs
 from mutua.xds.compile.modes import InboundModes
 from mutua.xds.compile.tls import downstream_tls
@@ -92,7 +92,7 @@ def virtual_inbound(shape: InboundShape, settings: MeshSettings) -> Resource:
         listener_filters_timeout=filters.duration(_patience(shape.modes, settings)),
         continue_on_listener_filters_timeout=True,
         max_connections_to_accept_per_socket_event={"value": 1},
-        access_log=listener_logs(settings.access_log),
+        access_log=[*listener_logs(settings.access_log), *reports.refusals()],
         filter_chains=[
             _black_hole(settings),
             *_chains(others, settings, exposed=False),
@@ -220,23 +220,29 @@ class _Maker:
 
     def foreign_tls(self) -> dict[str, Any]:
         """Hand TLS that is not the mesh's to the application as it is."""
-        return self._chain("tls", (), http=False)
+        return self._chain("tls", (), http=False, report=reports.FOREIGN_TLS)
 
     def plain(self, alpn: Sequence[str] = (), *, http: bool) -> dict[str, Any]:
         """Serve what is not TLS."""
-        return self._chain("raw_buffer", alpn, http=http)
+        return self._chain("raw_buffer", alpn, http=http, report=reports.PLAINTEXT)
 
-    def _chain(self, transport: str, alpn: Sequence[str], *, http: bool) -> dict[str, Any]:
+    def _chain(
+        self, transport: str, alpn: Sequence[str], *, http: bool, report: str = ""
+    ) -> dict[str, Any]:
         match: dict[str, Any] = {"transport_protocol": transport, "application_protocols": alpn}
         if self._port is not None:
             match["destination_port"] = {"value": self._port}
         return {
             "name": self._http_name if http else self._tcp_name,
             "filter_chain_match": match,
-            "filters": [self._http() if http else filters.tcp_proxy(self._cluster, self._settings)],
+            "filters": [self._http(report) if http else self._tcp(report)],
         }
 
-    def _http(self) -> dict[str, Any]:
+    def _tcp(self, report: str) -> dict[str, Any]:
+        more = reports.tcp_settings(report) if report else {}
+        return filters.tcp_proxy(self._cluster, self._settings, **more)
+
+    def _http(self, report: str) -> dict[str, Any]:
         return filters.http_connection_manager(
             f"inbound_{self._http_name}",
             self._settings,
@@ -245,6 +251,7 @@ class _Maker:
             forward_client_cert_details="APPEND_FORWARD",
             set_current_client_cert_details={"subject": {"value": True}, "uri": True, "dns": True},
             route_config=_routes(self._cluster),
+            **(reports.http_settings() if report else {}),
         )
 
 

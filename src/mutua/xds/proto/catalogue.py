@@ -177,6 +177,10 @@ NAMES: Final = {
     "FileAccessLog": "envoy.extensions.access_loggers.file.v3.FileAccessLog",
     "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.Config",
     "StdoutAccessLog": "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    "CelExpressionFilter": "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+    "HttpGrpcAccessLog": "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+    "TcpGrpcAccessLog": "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig",
+    "StreamAccessLogsMessage": "envoy.service.accesslog.v3.StreamAccessLogsMessage",
     # admin
     "ConfigDump": "envoy.admin.v3.ConfigDump",
 }

@@ -1,0 +1,1 @@
+"""Who arrives without mutual TLS: since when, how often, and why?"""
