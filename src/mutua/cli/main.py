@@ -32,6 +32,7 @@ COMMANDS: Final = {
         "The everyday part of kubectl, where there is no kubectl.",
     ),
     "istioctl": ("mutua.cli.istioctl.command", "Look at proxies and policies as with istioctl."),
+    "strict": ("mutua.cli.strict.command", "Move to STRICT without fear."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),

@@ -56,9 +56,11 @@ from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.advice import Adviser
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
+from mutua.controlplane.ledger.keeper import Keeper
 from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower
 from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.controlplane.root_cert import RootCertificatePublisher
+from mutua.controlplane.strict.guard import Guard
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
 from mutua.identity.authority import Authority
@@ -147,10 +149,17 @@ class Mesh:
         )
         self._control_plane = ControlPlane(self.registry, clock=clock, settings=live)
         self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
+        self._guard = Guard(
+            self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
+        )
+        self._keeper.on_refusal = self._guard.refused
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
         )
-        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, live)
+        self._keeper = Keeper(self.registry, clock, lambda: self._control_plane.snapshot)
+        self._sidecars = MeshSidecars(
+            self._control_plane, self._agent, envoy, live, self._keeper.witness
+        )
         self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
@@ -185,6 +194,8 @@ class Mesh:
             "controllers": announced("starting the controllers", self._run_controllers),
             "control plane": announced("starting the control plane", self._control_plane.run),
             "rules": self._follow_rules,
+            "ledger": self._keeper.run,
+            "guard": self._guard.run,
             "agent": self._agent.run,
             "trust domain": self._trust_domain.run,
             "root certificates": self._root_certificates.run,
@@ -192,6 +203,10 @@ class Mesh:
             "node": announced("starting the node", self._run_node),
             "api": announced("opening the API", self._serve_api),
         }
+
+    def _record_policy(self, policy: Object, severity: Severity, reason: str, note: str) -> None:
+        events = self._controllers.events
+        events.record(policy, severity, reason, note, component="strict-guard")
 
     async def _run_mesh_config(self, ready: Ready) -> None:
         await create_namespaces(self.registry)

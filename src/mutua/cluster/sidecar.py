@@ -11,6 +11,7 @@ Being connected to one of these sockets is being that pod: they are the workload
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,9 @@ from mutua.controlplane.proxy_settings import proxy_settings
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
 from mutua.runtime.spec import Mount
+from mutua.xds.accesslog import Sighting
 from mutua.xds.bootstrap import SDS_SOCKET, XDS_SOCKET, Sidecar, bootstrap
-from mutua.xds.server import WorkloadServer, ads_handler, serve_workload
+from mutua.xds.server import LogReader, WorkloadServer, ads_handler, serve_workload
 
 CONFIG: Final = "/etc/istio/config/envoy.json"
 CERTIFICATES: Final = "/etc/certs"
@@ -51,12 +53,15 @@ class MeshSidecars(SidecarProvider):
         agent: Where certificates come from.
         envoy: The binary.
         settings: Of the mesh.
+        witness: Returns what the proxy of a pod, by uid, tells about callers without mutual TLS.
     """
 
     control_plane: ControlPlane
     agent: Agent
     envoy: Path
     settings: LiveSettings
+    witness: Callable[[str], Callable[[Sighting], None]] = lambda _uid: lambda _sighting: None
+    _logs: LogReader = field(default_factory=LogReader)
     _servers: dict[str, WorkloadServer] = field(default_factory=dict)
 
     @override
@@ -111,9 +116,10 @@ class MeshSidecars(SidecarProvider):
         workload = Workload(uid=meta["uid"], identity=identity, certs_dir=folders["certs"])
         secrets = await self.agent.add(workload)
         feed = self.control_plane.add(meta["uid"])
+        reports = self._logs.handler(self.witness(meta["uid"]))
         return await serve_workload(
             {
-                folders["xds"] / Path(XDS_SOCKET).name: [ads_handler(feed)],
+                folders["xds"] / Path(XDS_SOCKET).name: [ads_handler(feed), reports],
                 folders["sds"] / Path(SDS_SOCKET).name: [sds_handler(secrets)],
             }
         )

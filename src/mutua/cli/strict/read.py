@@ -1,0 +1,38 @@
+"""Read from the API what a plan is made from."""
+
+from lightkube import ApiError, Client
+
+from mutua.api.kinds import kind_of
+from mutua.api.object import CONFIG_MAPS
+from mutua.cli.client import list_objects, resource_class
+from mutua.cli.strict.roll import NOT_FOUND
+from mutua.cli.strict.survey import READ, Survey
+from mutua.cli.strict.target import parse_duration
+from mutua.controlplane.ledger.watch import NAME, Watched, from_config_map
+from mutua.foundation.clock import SystemClock
+
+
+def read_survey(client: Client, patience: str | None) -> Survey:
+    """Read the mesh.
+
+    Args:
+        client: The way to the API.
+        patience: How long a caller may be silent and still count, None for ever.
+
+    Raises:
+        Rejected: `patience` is no time.
+    """
+    limit = parse_duration(patience) if patience else None
+    objects = {resource: list_objects(client, resource) for resource in READ}
+    return Survey(objects, SystemClock().now(), limit)
+
+
+def read_watched(client: Client, namespace: str) -> Watched | None:
+    """Return what the ledger is based on; None when there is none."""
+    kind = resource_class(kind_of(CONFIG_MAPS))
+    try:
+        return from_config_map(client.get(kind, NAME, namespace=namespace))
+    except ApiError as error:
+        if error.status.code == NOT_FOUND:
+            return None
+        raise

@@ -1,0 +1,249 @@
+"""Keeps the ledger: hears what proxies report, finds out who it was and why, writes it down.
+
+    proxy ── access log ──> Keeper.witness(pod) ──> Ledger ──> PlaintextCaller objects
+                                    │
+                                    └── refusals ──> whoever asked (`on_refusal`)
+
+New callers and first refusals are written at once, numbers every few seconds.  What was seen
+survives a restart, because it is objects; since when somebody has been watching, and when nobody
+was, is in the ConfigMap `NAME` next to the mesh's other settings.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import AddressValueError, IPv4Address
+from typing import Final
+
+from mutua.api.object import NAMESPACES, PLAINTEXT_CALLERS, PODS, Object
+from mutua.controlplane.ledger import cause as why
+from mutua.controlplane.ledger.cause import Call, Reason, World
+from mutua.controlplane.ledger.ledger import MOST_PODS, Entry, Key, Ledger
+from mutua.controlplane.ledger.party import ADDRESS, AddressBook, Party, owner_of
+from mutua.controlplane.ledger.record import from_object, object_name, to_object
+from mutua.controlplane.ledger.watch import Watch
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import Conflict, Denied, MutuaError, Rejected
+from mutua.lifecycle.supervisor import Ready
+from mutua.model.snapshot import MeshSnapshot
+from mutua.store.mirror import Change, Mirror
+from mutua.store.port import AlreadyExists, NotFound, ObjectStore
+from mutua.xds.accesslog import Sighting
+
+REST: Final = 5.0
+"""Seconds between two rounds in which changed numbers are written."""
+
+BATCH: Final = 100
+"""Entries written in one such round; each is a synchronous write of the store."""
+
+SETTLE: Final = timedelta(seconds=10)
+"""How long after a change of the mesh a caller may still act by what was before: its proxy has
+to get the change, and to leave connections it has."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody was turned away.
+
+    Attributes:
+        server: Uid of the pod whose proxy refused.
+        entry: What is known about the caller on that port.
+        served_before: Whether the ledger has seen it served there.
+    """
+
+    server: str
+    entry: Entry
+    served_before: bool
+
+
+class Keeper:
+    """Keeps the ledger of one mesh.
+
+    Attributes:
+        on_refusal: Called for every refusal, while it is being recorded; must not raise.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Clock,
+        mesh: Callable[[], MeshSnapshot | None],
+        *,
+        root_namespace: str = "istio-system",
+    ) -> None:
+        """Prepare; nothing is recorded before `run`.
+
+        Args:
+            store: Where entries are written.
+            clock: When things were seen.
+            mesh: The present state of the mesh.
+            root_namespace: Where the ConfigMap is.
+        """
+        self.on_refusal: Callable[[Refusal], None] = lambda _refusal: None
+        self._store = store
+        self._clock = clock
+        self._mesh = mesh
+        self._ledger = Ledger()
+        self._book = AddressBook()
+        self._pods: dict[str, Object] = {}
+        self._mirrors = {
+            kind: Mirror(store, kind) for kind in (PODS, NAMESPACES, PLAINTEXT_CALLERS)
+        }
+        self._watch = Watch(store, clock, root_namespace)
+        self._woken = asyncio.Event()
+        self._judged: dict[Key, tuple[MeshSnapshot, str]] = {}
+        self._seen_mesh: MeshSnapshot | None = None
+        self._mesh_changed = clock.now()
+
+    async def run(self, ready: Ready) -> None:
+        """Keep it until cancelled; ready once what was written earlier is read."""
+        self._mirrors[PODS].subscribe(self._follow_pod)
+        async with asyncio.TaskGroup() as group:
+            for mirror in self._mirrors.values():
+                group.create_task(mirror.run(), name=f"mirror {mirror.resource}")
+            for mirror in self._mirrors.values():
+                await mirror.wait_synced()
+            self._restore()
+            self._mirrors[PLAINTEXT_CALLERS].subscribe(self._follow_entry)
+            await self._watch.begin()
+            try:
+                group.create_task(self._write_news(), name="news")
+                group.create_task(self._write_numbers(), name="numbers")
+                ready()
+                await asyncio.Event().wait()
+            finally:
+                await self._write(self._ledger.take_changed(len(self._ledger)))
+                await self._watch.note(self._ledger.displaced, ending=True)
+
+    def witness(self, pod_uid: str) -> Callable[[Sighting], None]:
+        """Return what a pod's proxy tells its sightings to."""
+        return lambda sighting: self._hear(pod_uid, sighting)
+
+    def _hear(self, server_uid: str, sighting: Sighting) -> None:
+        server = self._pods.get(server_uid)
+        if server is None or _is_loopback(sighting.source):
+            return
+        pod = self._book.find(sighting.source)
+        caller = Party(ADDRESS, "", sighting.source) if pod is None else owner_of(pod)
+        key = Key(owner_of(server), sighting.port, caller)
+        known = self._ledger.find(key)
+        served_before = known is not None and known.last_seen is not None
+        entry = self._ledger.note(key, sighting, self._clock.now())
+        if pod is not None:
+            self._name(entry, pod)
+        if not sighting.ongoing:
+            self._judge(entry, pod, server_uid, sighting)
+        if sighting.refused:
+            self.on_refusal(Refusal(server_uid, entry, served_before))
+        self._woken.set()
+
+    def _name(self, entry: Entry, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if entry.pods[:1] != (uid,):
+            others = tuple(one for one in entry.pods if one != uid)
+            entry.pods = (uid, *others)[:MOST_PODS]
+            entry.account = pod["spec"].get("serviceAccountName") or "default"
+
+    def _judge(self, entry: Entry, pod: Object | None, server: str, sighting: Sighting) -> None:
+        """Find out why, unless nothing is new since the last time."""
+        mesh = self._mesh()
+        if mesh is None:
+            return
+        if mesh is not self._seen_mesh:
+            self._seen_mesh, self._mesh_changed = mesh, self._clock.now()
+        if self._judged.get(entry.key) == (mesh, sighting.host):
+            return
+        world = World(mesh=mesh, pods=self._pods, namespaces=self._namespaces())
+        call = Call(servers=(server,), port=sighting.port, host=sighting.host)
+        found = why.cause(world, pod, call)
+        if self._is_late(entry, found.reason):
+            return
+        self._judged[entry.key] = (mesh, sighting.host)
+        if found != entry.finding:
+            entry.finding = found
+            self._ledger.touch(entry)
+
+    def _is_late(self, entry: Entry, found: Reason) -> bool:
+        """Tell whether a caller may still act by what was true a moment ago."""
+        before = entry.finding
+        if before is None or before.reason is found or found is not Reason.POD_ADDRESS:
+            return False
+        return self._clock.now() - self._mesh_changed < SETTLE
+
+    def _namespaces(self) -> dict[str, Object]:
+        return {one["metadata"]["name"]: one for one in self._mirrors[NAMESPACES].list()}
+
+    def _follow_pod(self, change: Change) -> None:
+        pod = change.object
+        if change.after is None:
+            self._pods.pop(pod["metadata"]["uid"], None)
+            self._book.leave(pod)
+        else:
+            self._pods[pod["metadata"]["uid"]] = pod
+            self._book.put(pod)
+
+    def _follow_entry(self, change: Change) -> None:
+        """Forget what somebody deleted."""
+        if change.after is None:
+            try:
+                key = from_object(change.object).key
+            except ValueError:
+                return
+            self._ledger.forget(key)
+            self._judged.pop(key, None)
+
+    def _restore(self) -> None:
+        found = []
+        for obj in self._mirrors[PLAINTEXT_CALLERS].list():
+            try:
+                found.append(from_object(obj))
+            except ValueError as error:
+                log.warning("entry of the ledger not read", extra={"reason": str(error)})
+        self._ledger.restore(found)
+
+    async def _write_news(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await self._write(self._ledger.take_urgent())
+
+    async def _write_numbers(self) -> None:
+        while True:
+            await asyncio.sleep(REST)
+            await self._write(self._ledger.take_changed(BATCH))
+            await self._watch.note(self._ledger.displaced)
+
+    async def _write(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            await self._write_one(to_object(entry))
+        for key in self._ledger.take_displaced():
+            self._judged.pop(key, None)
+            try:
+                await self._store.delete(PLAINTEXT_CALLERS, key.server.namespace, object_name(key))
+            except MutuaError as error:
+                log.debug("entry not deleted", extra={"reason": str(error)})
+
+    async def _write_one(self, obj: Object) -> None:
+        metadata = obj["metadata"]
+        try:
+            try:
+                await self._store.update_status(PLAINTEXT_CALLERS, obj)
+            except NotFound:
+                await self._store.create(PLAINTEXT_CALLERS, obj)
+        except (AlreadyExists, Conflict, Denied, Rejected) as error:
+            # Its namespace is going, or somebody deletes entries: the next change tries again.
+            log.debug("entry not written", extra={"entry": metadata["name"], "reason": str(error)})
+        except MutuaError as error:
+            log.warning("entry not written", extra={"reason": str(error)})
+
+
+def _is_loopback(address: str) -> bool:
+    """Tell whether a caller is the pod itself: its own programs and its probes."""
+    try:
+        return IPv4Address(address).is_loopback
+    except AddressValueError:
+        return False

@@ -1,0 +1,1 @@
+"""From PERMISSIVE to STRICT and, when somebody fails, back by itself."""
