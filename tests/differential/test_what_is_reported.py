@@ -18,9 +18,9 @@ from mutua.model.build import build_snapshot
 from mutua.testing.application import Application
 from mutua.testing.mesh import peer_authentication, pod, service
 from mutua.testing.polling import eventually
-from mutua.xds.reports import Sighting, Speaks
 from mutua.xds.compile import compile_proxy
 from mutua.xds.server import LogReader, serve_workload
+from mutua.xds.sighting import Sighting, Speaks
 
 GET = b"GET / HTTP/1.1\r\nHost: web:8000\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n"
 TEXT = b"some text\n"

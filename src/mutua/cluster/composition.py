@@ -149,14 +149,14 @@ class Mesh:
         )
         self._control_plane = ControlPlane(self.registry, clock=clock, settings=live)
         self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
-        self._guard = Guard(
-            self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
-        )
-        self._keeper.on_refusal = self._guard.refused
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
         )
         self._keeper = Keeper(self.registry, clock, lambda: self._control_plane.snapshot)
+        self._guard = Guard(
+            self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
+        )
+        self._keeper.on_refusal = self._guard.refused
         self._sidecars = MeshSidecars(
             self._control_plane, self._agent, envoy, live, self._keeper.witness
         )

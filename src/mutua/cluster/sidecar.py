@@ -31,9 +31,9 @@ from mutua.controlplane.proxy_settings import proxy_settings
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
 from mutua.runtime.spec import Mount
-from mutua.xds.accesslog import Sighting
 from mutua.xds.bootstrap import SDS_SOCKET, XDS_SOCKET, Sidecar, bootstrap
 from mutua.xds.server import LogReader, WorkloadServer, ads_handler, serve_workload
+from mutua.xds.sighting import Sighting
 
 CONFIG: Final = "/etc/istio/config/envoy.json"
 CERTIFICATES: Final = "/etc/certs"

@@ -7,48 +7,16 @@ Source: envoy/service/accesslog/v3/als.proto, envoy/data/accesslog/v3/accesslog.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 from mutua.xds.compile.reports import FOREIGN_TLS, REFUSED
 from mutua.xds.proto import StreamAccessLogsMessage, enum_value
+from mutua.xds.sighting import Sighting, Speaks
 
 _TYPE: Final = "envoy.data.accesslog.v3.AccessLogType"
 
 LONGEST_HOST: Final = 253
 """Characters of a host's name that are kept (RFC 1035, section 2.3.4); a peer writes it."""
-
-
-class Speaks(Enum):
-    """What the peer spoke."""
-
-    HTTP = "HTTP"
-    TCP = "TCP"
-    TLS = "TLS"
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One request or connection without mutual TLS.
-
-    Attributes:
-        source: The peer's address.
-        source_port: The peer's port.
-        port: The port of the pod that it dialled.
-        speaks: What it spoke; of a refused connection only TLS or TCP is known.
-        host: Whom it asked for (the Host header), "" outside HTTP.
-        refused: It was closed instead of served.
-        ongoing: It was reported before and is still there.
-    """
-
-    source: str
-    source_port: int
-    port: int
-    speaks: Speaks
-    host: str = ""
-    refused: bool = False
-    ongoing: bool = False
 
 
 def decode_log(data: bytes, log: str) -> tuple[str, list[Sighting]]:

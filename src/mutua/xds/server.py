@@ -21,10 +21,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from mutua.foundation.errors import Rejected
-from mutua.xds.reports import Sighting, decode_log
 from mutua.xds.compile.reports import REFUSED
 from mutua.xds.feed import Attachment, Feed
+from mutua.xds.reports import decode_log
 from mutua.xds.session import DeltaSession
+from mutua.xds.sighting import Sighting
 from mutua.xds.subscription import ProtocolViolation
 from mutua.xds.wire import decode_request, encode_response
 

@@ -125,7 +125,7 @@ def apply(
     from mutua.cli.client import connect
     from mutua.cli.strict import report
     from mutua.cli.strict.read import read_survey
-    from mutua.cli.strict.roll import Roll
+    from mutua.cli.strict.roll import Outcome, Roll
     from mutua.cli.strict.target import parse_duration, scopes, title
     from mutua.cli.strict.waves import Waves
 
@@ -155,7 +155,8 @@ def apply(
         roll = Roll(client, seconds, known_only=known_only, tell=tell)
         done, interrupted = waves.run(roll)
         found = report.document(done, survey.now)
-        report.keep(client, ROOT_NAMESPACE, found)
+        if any(one.outcome is not Outcome.NOTHING for one in done):
+            report.keep(client, ROOT_NAMESPACE, found)
     if output == "json":
         _print_document(found, output)
     else:

@@ -1,6 +1,6 @@
 """A plan for people, and for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from mutua.cli.strict.survey import ANY_PORT, Plan, Port, Verdict
 from mutua.controlplane.ledger.ledger import Entry
 from mutua.controlplane.ledger.watch import Watched
 from mutua.foundation.clock import rfc3339
-from mutua.xds.accesslog import Speaks
+from mutua.xds.sighting import Speaks
 
 HEADER: Final = ("NAMESPACE", "WORKLOAD", "PORT", "MODE", "VERDICT", "CALLS", "WITHOUT MTLS")
 
@@ -61,8 +61,8 @@ def caller_header(*, wide: bool) -> tuple[str, ...]:
 
 
 def explanations(plan: Plan) -> Iterator[str]:
-    """Yield, for each caller that blocks, why and what to do."""
-    for one in plan.blockers:
+    """Yield, for each caller that blocks or is refused, why and what to do."""
+    for one in (*plan.blockers, *plan.refused):
         key = one.entry.key
         yield f"{key.caller.short} to {key.server.short} port {key.port}"
         yield f"  because {one.finding.message}"
@@ -92,11 +92,12 @@ def notes(plan: Plan, watched: Watched | None, now: datetime) -> Iterator[str]:
 
 def verdict(plan: Plan) -> str:
     """Say the verdict in one line."""
-    if blockers := plan.blockers:
-        callers = len({one.entry.key.caller for one in blockers})
-        return f"NOT READY: {callers} caller{'s' * (callers != 1)} would be refused"
+    if plan.blockers:
+        return f"NOT READY: {_callers(plan.blockers)} would be refused"
     if not plan.ports:
         return "READY: there is nothing with a sidecar"
+    if plan.refused:
+        return f"READY: nobody more would be refused; {_callers(plan.refused)} already refused"
     if not plan.changes:
         return "READY: nothing has to change"
     return "READY: nobody who is known would be refused"
@@ -152,6 +153,11 @@ def caller_document(one: Judgement, state: str) -> dict[str, Any]:
         "protocol": entry.speaks.value,
         "host": entry.host,
     }
+
+
+def _callers(judged: Sequence[Judgement]) -> str:
+    count = len({one.entry.key.caller for one in judged})
+    return "1 caller" if count == 1 else f"{count} callers"
 
 
 def _watched(watched: Watched | None) -> dict[str, Any] | None:

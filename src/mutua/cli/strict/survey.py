@@ -131,6 +131,17 @@ class Plan:
         return tuple(one for port in self.ports for one in port.blockers)
 
     @property
+    def refused(self) -> tuple[Judgement, ...]:
+        """Everybody who is refused already, and still there."""
+        return tuple(
+            one
+            for port in self.ports
+            if port.verdict is Verdict.STRICT
+            for one in port.callers
+            if one.entry.refused and one.state is State.BLOCKS
+        )
+
+    @property
     def is_ready(self) -> bool:
         """Whether nobody known would be refused."""
         return not self.blockers

@@ -16,16 +16,17 @@ from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Final
 
+from mutua.api.annotations import TRAFFIC, annotations
 from mutua.api.object import Object
 from mutua.api.verdict import Invalid
-from mutua.controlplane.capture import PREFIX, annotations, capture_rules
-from mutua.controlplane.injection import Reason as InjectionReason
-from mutua.controlplane.injection import Verdict, decide
+from mutua.controlplane.capture import capture_rules
 from mutua.controlplane.ledger.party import has_sidecar
 from mutua.model.parse import parse_workload
 from mutua.model.service import Service, ServicePort
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint, Workload
+from mutua.policy.injection import Reason as InjectionReason
+from mutua.policy.injection import Verdict, decide
 from mutua.policy.outbound import (
     Destination,
     Sends,
@@ -103,6 +104,9 @@ class Call:
 NOT_A_POD: Final = Finding(
     reason=Reason.NOT_A_POD, message="it is no pod of this mesh, so nothing encrypts for it"
 )
+
+WILDCARD: Final = "WILDCARD"
+"""Detail of a rule that speaks for hosts which may have no sidecar."""
 
 BY_ADDRESS: Final = Finding(
     reason=Reason.POD_ADDRESS,
@@ -207,7 +211,7 @@ def _excluded(rules: CaptureRules, caller: Object, way: _Way) -> Finding | None:
 
 
 def _exclusion(caller: Object, reason: Reason, annotation: str, what: str) -> Finding:
-    value = annotations(caller).get(PREFIX + annotation, "")
+    value = annotations(caller).get(TRAFFIC + annotation, "")
     return Finding(
         reason=reason,
         message=f"its annotation {annotation}={value!r} keeps {what} from its sidecar",
@@ -241,8 +245,16 @@ def _as_told(mesh: MeshSnapshot, client: Workload, way: _Way) -> Finding | None:
         reason=_REASONS.get(sent.why, Reason.OTHER),
         message=f"its sidecar sends {sent.sends.value} to {service_name}: {sent.explain()}",
         object=_object(sent),
-        detail=sent.setting.level.name,
+        detail=_level(mesh, sent),
     )
+
+
+def _level(mesh: MeshSnapshot, sent: Sent) -> str:
+    """Return where in a DestinationRule the cause is, `WILDCARD` when it is for many hosts."""
+    for rule in mesh.destination_rules:
+        if f"{rule.namespace}/{rule.name}" == sent.setting.source and "*" in rule.host:
+            return WILDCARD
+    return sent.setting.level.name
 
 
 def _object(sent: Sent) -> str:

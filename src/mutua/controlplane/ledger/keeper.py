@@ -30,7 +30,7 @@ from mutua.lifecycle.supervisor import Ready
 from mutua.model.snapshot import MeshSnapshot
 from mutua.store.mirror import Change, Mirror
 from mutua.store.port import AlreadyExists, NotFound, ObjectStore
-from mutua.xds.accesslog import Sighting
+from mutua.xds.sighting import Sighting
 
 REST: Final = 5.0
 """Seconds between two rounds in which changed numbers are written."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from mutua.controlplane.ledger.cause import Finding
 from mutua.controlplane.ledger.party import Party
-from mutua.xds.accesslog import Sighting, Speaks
+from mutua.xds.sighting import Sighting, Speaks
 
 MOST: Final = 2000
 """Entries kept.  Each is an object of about one kilobyte."""

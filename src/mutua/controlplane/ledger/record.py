@@ -14,7 +14,7 @@ from mutua.controlplane.ledger.cause import Finding, Reason
 from mutua.controlplane.ledger.ledger import Entry, Key
 from mutua.controlplane.ledger.party import Party
 from mutua.foundation.clock import parse_rfc3339, rfc3339
-from mutua.xds.accesslog import Speaks
+from mutua.xds.sighting import Speaks
 
 LONGEST_STEM: Final = 200
 """Characters of the server's name in an object's name, which may have 253."""

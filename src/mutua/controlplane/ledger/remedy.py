@@ -1,15 +1,18 @@
 """What makes this caller use mutual TLS?  One sentence, with the command if there is one."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from mutua.api.annotations import TRAFFIC, annotations
 from mutua.api.object import Object
-from mutua.controlplane.capture import PREFIX, annotations
-from mutua.controlplane.injection import INJECT, INJECTION_LABEL
-from mutua.controlplane.ledger.cause import FINAL_INJECTION, Finding, Reason
+from mutua.controlplane.ledger.cause import FINAL_INJECTION, WILDCARD, Finding, Reason
 from mutua.controlplane.ledger.ledger import Key
 from mutua.controlplane.ledger.party import Party
 from mutua.policy.destination_rule import Level
+from mutua.policy.injection import INJECT, INJECTION_LABEL
+
+MUTUAL: Final = {"mode": "ISTIO_MUTUAL"}
 
 TEMPLATED: Final = frozenset({"Deployment", "StatefulSet", "ReplicaSet"})
 """Kinds whose pods come from a template that can be patched."""
@@ -63,7 +66,7 @@ def _patched(caller: Party, what: str, name: str, value: str | None) -> str:
 
 def _capture(finding: Finding, key: Key, pod: Object | None) -> str:
     annotation, _, what = finding.detail.partition(" ")
-    name = PREFIX + annotation
+    name = TRAFFIC + annotation
     if annotation.startswith("include"):
         return f"add {what} to its annotation {name}, or remove the annotation"
     values = [one.strip() for one in annotations(pod).get(name, "").split(",")] if pod else []
@@ -75,14 +78,14 @@ def _capture(finding: Finding, key: Key, pod: Object | None) -> str:
 
 def _rule(finding: Finding, _key: Key, _pod: Object | None) -> str:
     namespace, _, name = finding.object.removeprefix("DestinationRule ").partition("/")
+    rule = f"destinationrule {name} -n {namespace}"
     if finding.detail == Level.RULE.name:
-        patch = '[{"op":"remove","path":"/spec/trafficPolicy/tls"}]'
-        command = f"kubectl patch destinationrule {name} -n {namespace} --type=json -p '{patch}'"
-        return f"remove tls from the rule: {command}"
-    where = Level[finding.detail].value
-    return (
-        f"remove tls from {where} of the rule: kubectl edit destinationrule {name} -n {namespace}"
-    )
+        change = {"op": "replace", "path": "/spec/trafficPolicy/tls", "value": MUTUAL}
+        patch = json.dumps([change], separators=(",", ":"))
+        return f"let the rule say ISTIO_MUTUAL: kubectl patch {rule} --type=json -p '{patch}'"
+    if finding.detail == WILDCARD:
+        return f"add a rule for this host alone, or remove tls from this one: kubectl edit {rule}"
+    return f"remove tls from {Level[finding.detail].value} of the rule: kubectl edit {rule}"
 
 
 def _policy(finding: Finding, _key: Key, _pod: Object | None) -> str:
