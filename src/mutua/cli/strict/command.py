@@ -13,8 +13,8 @@ from mutua.cli.columns import print_columns
 from mutua.cli.main import layout_of, mesh_options
 from mutua.foundation.errors import Rejected
 
-ROOT_NAMESPACE: Final = "istio-system"
-"""Where policies for the whole mesh live, and the ledger's and the report's ConfigMap."""
+HOME: Final = "istio-system"
+"""Where the ledger's and the report's ConfigMap are."""
 
 
 @click.group()
@@ -66,9 +66,9 @@ def plan(name: str | None, state_dir: str | None, output: str, **wanted: Any) ->
 
     with connect(layout_of(name, state_dir)) as client:
         survey = read_survey(client, wanted["patience"])
-        chosen = scopes(survey, **_meant(wanted), root_namespace=ROOT_NAMESPACE)
+        chosen = scopes(survey, **_meant(wanted), root_namespace=survey.settings.root_namespace)
         made = survey.plan(chosen)
-        watched = read_watched(client, ROOT_NAMESPACE)
+        watched = read_watched(client, HOME)
         made = traffic.counted(client, made, survey.meshed)
     if output in {"json", "yaml"}:
         _print_document(show.document(made, watched), output)
@@ -132,14 +132,15 @@ def apply(
     seconds = parse_duration(watch).total_seconds()
     with connect(layout_of(name, state_dir)) as client:
         survey = read_survey(client, wanted["patience"])
+        root = survey.settings.root_namespace
         chosen = scopes(
             survey,
             **_meant(wanted),
             by_workload=wave == "workload",
-            root_namespace=ROOT_NAMESPACE,
+            root_namespace=root,
         )
         waves = Waves(
-            scopes=[(scope, title(scope, ROOT_NAMESPACE)) for scope in chosen],
+            scopes=[(scope, title(scope, root)) for scope in chosen],
             survey=lambda: read_survey(client, wanted["patience"]),
             force=force,
         )
@@ -156,7 +157,7 @@ def apply(
         done, interrupted = waves.run(roll)
         found = report.document(done, survey.now)
         if any(one.outcome is not Outcome.NOTHING for one in done):
-            report.keep(client, ROOT_NAMESPACE, found)
+            report.keep(client, HOME, found)
     if output == "json":
         _print_document(found, output)
     else:

@@ -7,7 +7,7 @@ READY       nobody known would be
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
@@ -37,6 +37,7 @@ from mutua.controlplane.ledger.record import from_object
 from mutua.controlplane.strict.change import Scope, strict_policy
 from mutua.foundation.errors import Rejected
 from mutua.model.build import build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
@@ -160,11 +161,13 @@ class Survey:
         objects: Everything in `READ`.
         now: The instant at which it was read.
         patience: Callers that were silent for longer do not count; None for all.
+        settings: Of the mesh.
     """
 
     objects: Objects
     now: datetime
     patience: timedelta | None = None
+    settings: MeshSettings = field(default_factory=MeshSettings)
 
     @property
     def policies(self) -> Sequence[Object]:
@@ -243,7 +246,8 @@ class Survey:
         return found
 
     def _world(self, policies: Sequence[Object]) -> World:
-        mesh = build_snapshot({**self.objects, PEER_AUTHENTICATIONS: policies})
+        objects = {**self.objects, PEER_AUTHENTICATIONS: policies}
+        mesh = build_snapshot(objects, self.settings)
         return World(
             mesh=mesh,
             pods={pod["metadata"]["uid"]: pod for pod in self.objects[PODS]},

@@ -73,7 +73,7 @@ class Keeper:
         clock: Clock,
         mesh: Callable[[], MeshSnapshot | None],
         *,
-        root_namespace: str = "istio-system",
+        namespace: str = "istio-system",
     ) -> None:
         """Prepare; nothing is recorded before `run`.
 
@@ -81,7 +81,7 @@ class Keeper:
             store: Where entries are written.
             clock: When things were seen.
             mesh: The present state of the mesh.
-            root_namespace: Where the ConfigMap is.
+            namespace: Where the ConfigMap is.
         """
         self.on_refusal: Callable[[Refusal], None] = lambda _refusal: None
         self._store = store
@@ -93,7 +93,7 @@ class Keeper:
         self._mirrors = {
             kind: Mirror(store, kind) for kind in (PODS, NAMESPACES, PLAINTEXT_CALLERS)
         }
-        self._watch = Watch(store, clock, root_namespace)
+        self._watch = Watch(store, clock, namespace)
         self._woken = asyncio.Event()
         self._judged: dict[Key, tuple[MeshSnapshot, str]] = {}
         self._seen_mesh: MeshSnapshot | None = None

@@ -19,6 +19,8 @@ from mutua.xds.proto import (
     HttpConnectionManager,
     Listener,
     TcpProxy,
+    enum_value,
+    unpack,
 )
 
 STRICT, PERMISSIVE, DISABLE = (
@@ -347,8 +349,12 @@ def test_paths_are_normalised_as_the_mesh_says(
     assert (found.normalize_path.value, found.merge_slashes, action) == expected
 
 
+def files(found: Any) -> list[Any]:
+    return [one for one in found.access_log if one.name == "envoy.access_loggers.file"]
+
+
 def logs(found: Any) -> list[str]:
-    return [FileAccessLog.FromString(one.typed_config.value).path for one in found.access_log]
+    return [FileAccessLog.FromString(one.typed_config.value).path for one in files(found)]
 
 
 def test_nothing_is_logged_unless_asked() -> None:
@@ -367,6 +373,25 @@ def test_requests_connections_and_refusals_are_logged_when_asked() -> None:
     assert list(listener.access_log[0].filter.response_flag_filter.flags) == ["NR"]
 
 
+def test_a_log_has_one_line_per_request_although_its_start_is_reported() -> None:
+    [log] = files(manager(access_log=AccessLog(file="/dev/stdout")))
+
+    assert list(log.filter.log_type_filter.types) == [
+        enum_value("envoy.data.accesslog.v3.AccessLogType", "DownstreamEnd")
+    ]
+
+
+@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.TCP, Protocol.AUTO])
+@pytest.mark.parametrize("mode", [STRICT, PERMISSIVE, DISABLE])
+def test_only_what_proves_no_identity_is_reported(mode: MutualTlsMode, protocol: Protocol) -> None:
+    listener = compiled(InboundPort(PORT, protocol), default=mode)
+
+    for chain in chains_of(listener, PORT):
+        config = unpack(chain.filters[-1].typed_config)
+        is_mutual = chain.HasField("transport_socket")
+        assert bool(config.access_log) is not is_mutual
+
+
 def test_refusals_are_not_logged_when_listeners_are_to_be_silent() -> None:
     listener = compiled(access_log=AccessLog(file="/dev/stdout", unmatched=False))
 
@@ -374,7 +399,7 @@ def test_refusals_are_not_logged_when_listeners_are_to_be_silent() -> None:
 
 
 def test_a_line_is_istios_field_by_field() -> None:
-    [log] = manager(access_log=AccessLog(file="/dev/stdout")).access_log
+    [log] = files(manager(access_log=AccessLog(file="/dev/stdout")))
     line = FileAccessLog.FromString(log.typed_config.value).log_format.text_format_source
 
     assert line.inline_string == (
@@ -396,14 +421,14 @@ KEYS = """
 
 
 def test_an_object_has_istios_keys() -> None:
-    [log] = manager(access_log=AccessLog(file="/dev/stdout", encoding="JSON")).access_log
+    [log] = files(manager(access_log=AccessLog(file="/dev/stdout", encoding="JSON")))
     found = FileAccessLog.FromString(log.typed_config.value).log_format.json_format
 
     assert sorted(found.fields) == sorted(KEYS.split())
 
 
 def test_a_users_own_line_ends_as_lines_do() -> None:
-    [log] = manager(access_log=AccessLog(file="/dev/stdout", format="%PROTOCOL%")).access_log
+    [log] = files(manager(access_log=AccessLog(file="/dev/stdout", format="%PROTOCOL%")))
     line = FileAccessLog.FromString(log.typed_config.value).log_format.text_format_source
 
     assert line.inline_string == "%PROTOCOL%\n"
