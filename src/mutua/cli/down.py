@@ -77,24 +77,30 @@ def stop_shim(layout: Layout, *, grace: float = POD_GRACE) -> bool:
     Raises:
         Unavailable: A process survived; it is named.
     """
-    from mutua.runtime.membership import live_members, user_namespace
+    from mutua.runtime.membership import kept_user_namespace
 
     pid = _find_shim(layout)
     if pid:
-        namespace = user_namespace(pid)
-        _end_shim(layout, pid, grace)
-        deadline = time.monotonic() + PATIENCE
-        while left := live_members(namespace) if namespace else []:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"still running: {left[0].command} (pid {left[0].pid})",
-                    hint=f"end it with: kill -9 {left[0].pid}",
-                )
-            time.sleep(0.01)
+        with kept_user_namespace(pid) as namespace:
+            _end_shim(layout, pid, grace)
+            _wait_until_empty(namespace)
     shutil.rmtree(layout.run, ignore_errors=True)
     with contextlib.suppress(OSError):
         layout.run.parent.rmdir()  # of all meshes of this user; stays while another one runs
     return bool(pid)
+
+
+def _wait_until_empty(namespace: str) -> None:
+    from mutua.runtime.membership import live_members
+
+    deadline = time.monotonic() + PATIENCE
+    while left := live_members(namespace) if namespace else []:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"still running: {left[0].command} (pid {left[0].pid})",
+                hint=f"end it with: kill -9 {left[0].pid}",
+            )
+        time.sleep(0.01)
 
 
 def _find_shim(layout: Layout) -> int:

@@ -4,6 +4,9 @@ Every process of a mesh is in the shim's user namespace U or has been started th
 finds what no bookkeeping of ours knows about.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +32,23 @@ def user_namespace(pid: int) -> str:
         return str((PROC / str(pid) / "ns/user").readlink())
     except OSError:
         return ""
+
+
+@contextlib.contextmanager
+def kept_user_namespace(pid: int) -> Iterator[str]:
+    """Yield the identity of a process's user namespace, and keep it from meaning another one.
+
+    The kernel gives the number of a namespace that has gone to the next one that is made.
+    """
+    try:
+        held = os.open(PROC / str(pid) / "ns/user", os.O_RDONLY)
+    except OSError:
+        yield ""
+        return
+    try:
+        yield f"user:[{os.fstat(held).st_ino}]"
+    finally:
+        os.close(held)
 
 
 def live_members(namespace: str) -> list[Member]:

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from mutua.foundation.layout import Layout
-from mutua.runtime.membership import live_members, user_namespace
+from mutua.runtime.membership import kept_user_namespace, live_members, user_namespace
 
 PATIENCE: Final = 60.0
 """Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
@@ -35,6 +36,7 @@ class RunningMesh:
             "KUBECACHEDIR": str(folder / "kube-cache"),
         }
         self._namespaces: set[str] = set()
+        self._held = ExitStack()
 
     @property
     def layout(self) -> Layout:
@@ -46,7 +48,7 @@ class RunningMesh:
     def up(self, *argv: str) -> None:
         """Start the mesh, and remember its user namespace: every process of it lives there."""
         self.mutua("up", *argv)
-        self._namespaces.add(user_namespace(self.daemon_pid()))
+        self.daemon_pid()
 
     def mutua(
         self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
@@ -75,6 +77,9 @@ class RunningMesh:
         pid = lock.holder(self.layout)
         if pid is None:
             raise AssertionError("the daemon does not run:\n" + self.daemon_log())
+        if user_namespace(pid) not in self._namespaces:
+            # Kept, so that what is found in it later is this mesh's and not another's.
+            self._namespaces.add(self._held.enter_context(kept_user_namespace(pid)))
         return pid
 
     def daemon_log(self) -> str:
