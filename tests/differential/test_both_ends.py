@@ -9,13 +9,15 @@ import itertools
 import os
 import random
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from mutua.api.object import (
     DESTINATION_RULES,
@@ -28,6 +30,7 @@ from mutua.api.object import (
 from mutua.model.build import build_snapshot
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
+from mutua.testing.generated_meshes import CALLED_PORTS, CALLED_UNDECLARED, called_meshes
 from mutua.testing.loopback_mesh import (
     PATIENCE,
     SILENCE,
@@ -45,7 +48,8 @@ from mutua.xds.compile import Compiler
 
 MODES: Final = ("STRICT", "PERMISSIVE", "DISABLE")
 KINDS: Final = ("http", "tcp", "any", "https")
-UNDECLARED: Final = 21000
+QUICK, DEEP = 3, 300
+"""Generated meshes per run; MUTUA_DEEP in the environment asks for the many."""
 
 
 def network() -> str:
@@ -54,10 +58,10 @@ def network() -> str:
     return f"127.{chosen.randrange(1, 255)}.{chosen.randrange(1, 250)}"
 
 
-def mismatches(mesh: MeshSnapshot, ports: list[int], folder: Path, envoys: Any) -> list[str]:
+def mismatches(mesh: MeshSnapshot, ports: Iterable[int], folder: Path, envoys: Any) -> list[str]:
     """Run the mesh, make every call, and return what the evaluator was wrong about."""
-    calls = list(planned_calls(mesh, UNDECLARED))
-    return asyncio.run(_run(mesh, calls, [*ports, UNDECLARED], folder, envoys))
+    calls = list(planned_calls(mesh, CALLED_UNDECLARED))
+    return asyncio.run(_run(mesh, calls, [*ports, CALLED_UNDECLARED], folder, envoys))
 
 
 async def _run(
@@ -87,19 +91,15 @@ def _start(
     mesh: MeshSnapshot, ports: list[int], folder: Path, envoys: Any, processes: ExitStack
 ) -> dict[str, int]:
     """Start the proxy of every pod that has one; return their outbound ports by uid."""
-    compiler = Compiler()
-    meshed = [one for one in mesh.workloads.values() if one.accepts_mutual_tls]
-    compiled = {one.uid: compiler.compile(mesh, one.uid) for one in meshed}
-
-    def start(one: Workload) -> int:
-        adapt = partial(bind_pod, pod=one.address, ports=ports)
-        directory = folder / one.uid
-        directory.mkdir()
-        envoy = processes.enter_context(envoys(one, directory, compiled[one.uid], adapt))
-        return int(envoy.ports["virtualOutbound"])
-
-    with ThreadPoolExecutor(len(meshed)) as pool:
-        return dict(zip(compiled, pool.map(start, meshed), strict=True))
+    compiler, found = Compiler(), {}
+    for one in mesh.workloads.values():
+        if one.accepts_mutual_tls:
+            adapt = partial(bind_pod, pod=one.address, ports=ports)
+            directory = folder / one.uid
+            directory.mkdir()
+            started = envoys(one, directory, compiler.compile(mesh, one.uid), adapt)
+            found[one.uid] = int(processes.enter_context(started).ports["virtualOutbound"])
+    return found
 
 
 async def _one_by_one(
@@ -125,7 +125,7 @@ async def _one_by_one(
     return wrong
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def envoys(envoy_for: Any, issuer: Any) -> Any:
     """Return what starts the proxy of a pod."""
 
@@ -168,7 +168,7 @@ def systematic(network: str, foreign: Any) -> tuple[dict[Any, list[Object]], lis
                 "shop",
                 "PERMISSIVE",
                 selector={"matchLabels": {"app": "web"}},
-                portLevelMtls=modes | {str(UNDECLARED): {"mode": "STRICT"}},
+                portLevelMtls=modes | {str(CALLED_UNDECLARED): {"mode": "STRICT"}},
             )
         ],
     }
@@ -191,5 +191,39 @@ def test_every_kind_of_port_in_every_mode_under_every_kind_of_rule(
     objects, ports = systematic(network(), stranger.issue("somebody"))
 
     wrong = mismatches(build_snapshot(objects), ports, tmp_path, envoys)
+
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture(scope="session")
+def tls(stranger: Any) -> list[dict[str, Any]]:
+    """Return what rules of generated meshes say."""
+    shown = stranger.issue("somebody")
+    files = {"caCertificates": str(shown.roots)}
+    own = {"clientCertificate": str(shown.chain), "privateKey": str(shown.key), **files}
+    return [
+        {"mode": "DISABLE"},
+        {},
+        {"mode": "ISTIO_MUTUAL"},
+        {"mode": "ISTIO_MUTUAL"},
+        {"mode": "ISTIO_MUTUAL", "sni": "x.y"},
+        {"mode": "ISTIO_MUTUAL", "subjectAltNames": ["spiffe://cluster.local/ns/shop/sa/web"]},
+        {"mode": "SIMPLE", **files},
+        {"mode": "MUTUAL", "sni": "x.y", **own},
+    ]
+
+
+@settings(max_examples=DEEP if "MUTUA_DEEP" in os.environ else QUICK, phases=[Phase.generate])
+@given(data=st.data())
+def test_generated_meshes(
+    data: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory,
+    envoys: Any,
+    tls: list[dict[str, Any]],
+) -> None:
+    mesh = data.draw(called_meshes(network(), tls))
+    ports = [port["port"] for port in CALLED_PORTS]
+
+    wrong = mismatches(mesh, ports, tmp_path_factory.mktemp("mesh"), envoys)
 
     assert not wrong, "\n".join(wrong)

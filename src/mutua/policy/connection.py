@@ -29,6 +29,7 @@ from mutua.policy.outbound import (
     Sent,
     Why,
     elsewhere,
+    is_exported,
     recognised,
     what_is_sent,
     what_is_sent_to_address,
@@ -53,6 +54,10 @@ _USUAL: Final = {
 }
 """What programs say on ports that are not HTTP."""
 
+_UNRECOGNISED: Final = frozenset(
+    {Why.NO_SIDECAR_AT_CLIENT, Why.OWN_ADDRESS, Why.NOT_EXPORTED, Why.UNKNOWN_ADDRESS}
+)
+"""Calls that no listener or route of the client's proxy is made for."""
 
 _OK: Final = frozenset({Outcome.OK_HTTP, Outcome.OK_TCP})
 
@@ -116,12 +121,15 @@ def judge(
         to: What is called.
         content: What the client's program says; None for what is usual on such a port.
     """
+    content = content or usual_content(to.port.protocol)
+    if to.service.headless:  # its listener may be that of an older one with the same endpoint
+        found = recognised(mesh, client, to.endpoint.address, to.port.number)
+        to = to if found is None or found.service is to.service else found
     protocol = to.port.protocol
-    content = content or usual_content(protocol)
     sent = what_is_sent(mesh, client, to)
     endpoint = _met(mesh, to)
-    if not client.accepts_mutual_tls:
-        return _arrives(mesh, sent, endpoint, content)
+    if sent.why in _UNRECOGNISED:
+        return _passed_on(mesh, client, sent, endpoint, to.port.number, content)
     looks_first = protocol.is_http or protocol is Protocol.AUTO
     if looks_first and content is Content.SERVER_FIRST:
         return _verdict(mesh, sent, endpoint, Outcome.HANG)
@@ -143,7 +151,7 @@ def judge_address(
         return judge(mesh, client, to, content)
     endpoint = Endpoint(address, port, ready=True, workload=_pod(mesh, address))
     sent = what_is_sent_to_address(mesh, client, address, port)
-    return _arrives(mesh, sent, endpoint, content)
+    return _passed_on(mesh, client, sent, endpoint, port, content)
 
 
 def usual_content(protocol: Protocol) -> Content:
@@ -164,6 +172,31 @@ def _met(mesh: MeshSnapshot, to: Destination) -> Endpoint:
 
 def _pod(mesh: MeshSnapshot, address: str) -> Workload | None:
     return next((one for one in mesh.workloads.values() if one.address == address), None)
+
+
+def _passed_on(
+    mesh: MeshSnapshot,
+    client: Workload,
+    sent: Sent,
+    endpoint: Endpoint,
+    port: int,
+    content: Content,
+) -> Verdict:
+    """Judge a call that the client's proxy, if it is asked at all, takes for no Service's."""
+    asked = sent.why not in {Why.NO_SIDECAR_AT_CLIENT, Why.OWN_ADDRESS}
+    if asked and content is Content.SERVER_FIRST and _looks_first(mesh, client, port):
+        return _verdict(mesh, sent, endpoint, Outcome.HANG)
+    return _arrives(mesh, sent, endpoint, content)
+
+
+def _looks_first(mesh: MeshSnapshot, client: Workload, port: int) -> bool:
+    """Tell whether a client's proxy waits for HTTP on a port whatever the address."""
+    return any(
+        one.number == port and one.protocol.is_http
+        for service in mesh.services
+        if is_exported(mesh, service, client.namespace)
+        for one in service.ports
+    )
 
 
 def _arrives(

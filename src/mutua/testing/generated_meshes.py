@@ -4,6 +4,8 @@ Three namespaces with a client each (one without sidecar), servers of all kinds 
 ServiceEntries that share target ports, and policies of every level whose creation times collide.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -45,6 +47,12 @@ PORTS: Final = (
 TARGETS: Final = (8080, 8081, 8083, 8443)
 UNDECLARED: Final = 7000
 """A container port that no Service ever exposes."""
+
+POLICY_PORTS: Final = (*TARGETS, UNDECLARED, 80)
+"""What policies name: container ports, and one that is only a Service's."""
+
+RULE_PORTS: Final = (80, 81, 443)
+"""What rules name."""
 
 ENTRY_PORTS: Final = (
     {"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8080},
@@ -175,20 +183,26 @@ def _place(draw: st.DrawFn, host: str, number: int) -> dict[str, Any]:
     return place
 
 
-def _policy(draw: st.DrawFn, number: int) -> Object:
+def _policy(draw: st.DrawFn, number: int, ports: Sequence[int] = POLICY_PORTS) -> Object:
     labels = draw(st.sampled_from((None, None, {"app": "web"}, {"app": "web", "version": "v1"})))
     spec: dict[str, Any] = {} if labels is None else {"selector": {"matchLabels": labels}}
     if labels and draw(st.booleans()):
-        ports = st.sampled_from([str(port) for port in (*TARGETS, UNDECLARED, 80)])
+        named = st.sampled_from([str(port) for port in ports])
         spec["portLevelMtls"] = draw(
-            st.dictionaries(ports, modes.map(lambda mode: {"mode": mode}), min_size=1, max_size=3)
+            st.dictionaries(named, modes.map(lambda mode: {"mode": mode}), min_size=1, max_size=3)
         )
     return peer_authentication(
         draw(namespaces), draw(modes), name=f"p{number}", created=draw(times), **spec
     )
 
 
-def _rule(draw: st.DrawFn, number: int) -> Object:
+def _rule(
+    draw: st.DrawFn,
+    number: int,
+    ports: Sequence[int] = RULE_PORTS,
+    tls: Sequence[Mapping[str, Any]] | None = None,
+) -> Object:
+    made = _RulesOf(draw, ports, TLS if tls is None else tls)
     namespace = draw(namespaces)
     full = [f"{app}.{where}.svc.cluster.local" for app in APPS for where in NAMESPACES]
     wild = ["*", "*.local", "*.shop.svc.cluster.local", "*.example.com", "*.example.org"]
@@ -198,38 +212,50 @@ def _rule(draw: st.DrawFn, number: int) -> Object:
         spec["workloadSelector"] = {"matchLabels": {"tier": "a"}}
     elif draw(st.booleans()):
         spec["exportTo"] = draw(exports)
-    subsets = [_subset(draw, name) for name in draw(_some(SUBSETS, 2))]
+    subsets = [made.subset(name) for name in draw(_some(SUBSETS, 2))]
     if subsets:
         spec["subsets"] = subsets
-    policy = _traffic_policy(draw) if draw(st.integers(0, 3)) else None
+    policy = made.traffic_policy() if draw(st.integers(0, 3)) else None
     return destination_rule(namespace, host, policy, name=f"r{number}", created=draw(times), **spec)
 
 
-def _subset(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": name, "labels": {"version": name}}
-    if draw(st.booleans()):
-        made["trafficPolicy"] = _traffic_policy(draw)
-    return made
+@dataclass(frozen=True, slots=True)
+class _RulesOf:
+    """Draws parts of a rule.
 
+    Attributes:
+        draw: Of the strategy.
+        ports: Service ports that entries name.
+        tls: What `tls` blocks say.
+    """
 
-def _traffic_policy(draw: st.DrawFn) -> dict[str, Any]:
-    policy = _settings_of_policy(draw)
-    numbers = draw(st.lists(st.sampled_from((80, 81, 443)), max_size=2, unique=True))
-    if numbers:
-        policy["portLevelSettings"] = [
-            {"port": {"number": number}, **_settings_of_policy(draw)} for number in numbers
-        ]
-    return policy
+    draw: st.DrawFn
+    ports: Sequence[int]
+    tls: Sequence[Mapping[str, Any]]
 
+    def subset(self, name: str) -> dict[str, Any]:
+        made: dict[str, Any] = {"name": name, "labels": {"version": name}}
+        if self.draw(st.booleans()):
+            made["trafficPolicy"] = self.traffic_policy()
+        return made
 
-def _settings_of_policy(draw: st.DrawFn) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if draw(st.integers(0, 2)):
-        made["tls"] = dict(draw(st.sampled_from(TLS)))
-    balancer = draw(st.sampled_from((None, None, None, "PASSTHROUGH", "ROUND_ROBIN")))
-    if balancer:
-        made["loadBalancer"] = {"simple": balancer}
-    return made or {"connectionPool": {"tcp": {"maxConnections": 1}}}
+    def traffic_policy(self) -> dict[str, Any]:
+        policy = self.settings()
+        numbers = self.draw(st.lists(st.sampled_from(self.ports), max_size=2, unique=True))
+        if numbers:
+            policy["portLevelSettings"] = [
+                {"port": {"number": number}, **self.settings()} for number in numbers
+            ]
+        return policy
+
+    def settings(self) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        if self.draw(st.integers(0, 2)):
+            made["tls"] = dict(self.draw(st.sampled_from(self.tls)))
+        balancer = self.draw(st.sampled_from((None, None, None, "PASSTHROUGH", "ROUND_ROBIN")))
+        if balancer:
+            made["loadBalancer"] = {"simple": balancer}
+        return made or {"connectionPool": {"tcp": {"maxConnections": 1}}}
 
 
 TLS: Final[tuple[dict[str, Any], ...]] = (
@@ -243,3 +269,59 @@ TLS: Final[tuple[dict[str, Any], ...]] = (
     {"mode": "SIMPLE", "insecureSkipVerify": True},
     {"mode": "MUTUAL", "clientCertificate": "/cert.pem", "privateKey": "/key.pem"},
 )
+
+
+CALLED_PORTS: Final[tuple[dict[str, Any], ...]] = tuple(
+    {"name": f"{kind}-{20000 + 2 * number}", "port": 20000 + 2 * number}
+    for number, kind in enumerate(("http", "http", "tcp", "any", "https"))
+) + tuple(
+    {"name": f"{kind}-{20101 + 2 * number}", "port": 20101 + 2 * number}
+    for number, kind in enumerate(("http", "tcp", "any"))
+)
+"""Ports of meshes that are called for real; behind odd ones the application speaks first."""
+
+CALLED_UNDECLARED: Final = 21000
+"""A port of their pods that no Service exposes."""
+
+
+@st.composite
+def called_meshes(draw: st.DrawFn, network: str, tls: Sequence[Mapping[str, Any]]) -> MeshSnapshot:
+    """Draw a mesh on loopback addresses, in which every Service has one endpoint.
+
+    Args:
+        draw: Of hypothesis.
+        network: The first three numbers of its addresses.
+        tls: What rules may say; files that they name must exist.
+    """
+    numbers = [port["port"] for port in CALLED_PORTS]
+    labels = draw(st.sampled_from(({"tier": "a"}, {})))
+    objects: dict[Resource, list[Object]] = {
+        PODS: [
+            pod("shop", "web", f"{network}.2", labels={"version": "v1", **labels}),
+            pod("bank", "api", f"{network}.3", labels={"version": "v1"}),
+            pod("shop", "api", f"{network}.4", meshed=False, labels={"version": "v1"}),
+        ],
+        SERVICES: [],
+        ENDPOINT_SLICES: [],
+        PEER_AUTHENTICATIONS: [
+            _policy(draw, number, [*numbers, CALLED_UNDECLARED])
+            for number in range(draw(st.integers(1, 4)))
+        ],
+        DESTINATION_RULES: [
+            _rule(draw, number, numbers, tls) for number in range(draw(st.integers(1, 5)))
+        ],
+    }
+    for number, one in enumerate(objects[PODS]):
+        meta = one["metadata"]
+        for extra in range(draw(st.integers(1, 2))):
+            name = meta["name"] + extra * "-too"
+            address = draw(st.sampled_from((f"{network}.{200 + 2 * number + extra}", "None")))
+            ports = draw(_some(CALLED_PORTS, len(CALLED_PORTS), least=4))
+            owner = service(meta["namespace"], name, *ports, address=address, created=draw(times))
+            owner["spec"]["selector"] = {"app": meta["name"]}
+            if draw(st.integers(0, 5)) == 0:
+                exported = {"networking.istio.io/exportTo": ",".join(draw(exports))}
+                owner["metadata"]["annotations"] = exported
+            objects[SERVICES].append(owner)
+            objects[ENDPOINT_SLICES].append(endpoint_slice(owner, [one]))
+    return build_snapshot(objects, draw(_settings()))

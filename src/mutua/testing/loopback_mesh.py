@@ -112,9 +112,7 @@ def application_address(pod: str) -> str:
     return f"{first}.{second}.{int(third) + 1}.{fourth}"
 
 
-def bind_pod(
-    clusters: Iterable[Any], listeners: Iterable[Any], pod: str, ports: Iterable[int]
-) -> None:
+def bind_pod(clusters: Iterable[Any], listeners: list[Any], pod: str, ports: Iterable[int]) -> None:
     """Let an Envoy's inbound side have the pod's address, and its application another.
 
     Args:
@@ -125,6 +123,8 @@ def bind_pod(
     """
     places = [{"socket_address": {"address": pod, "port_value": port}} for port in ports]
     undeclared = places[-1]["socket_address"]["port_value"]
+    # Outbound listeners for the pod's own address are not used, and would be in the way.
+    listeners[:] = [one for one in listeners if not one["name"].startswith(f"{pod}_")]
     for listener in listeners:
         if listener["name"] == "virtualInbound":
             listener["address"] = places[0]
