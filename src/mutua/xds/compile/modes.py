@@ -147,48 +147,74 @@ class Acceptance:
         return InboundModes(default, tuple(exceptions), overlap)
 
 
+def may_switch(
+    before: ModeIndex, after: ModeIndex, workload: Workload, modes: InboundModes
+) -> bool:
+    """Tell whether clients may go over from one set to another, as far as one pod is concerned.
+
+    Args:
+        before: What clients go by.
+        after: What they are to go by.
+        workload: Whom they talk to.
+        modes: What its proxy lets in.
+    """
+    old, new = _Sender(before, workload), _Sender(after, workload)
+    ports = {port for one in (old.modes, new.modes, modes) for port, _ in one.ports}
+    for port in (ANY_PORT, *ports):
+        kinds, mode = new.kinds(port), modes.of(port)
+        if kinds == old.kinds(port):
+            continue
+        if not kinds <= _KINDS[mode]:
+            return False
+        if PLAINTEXT in kinds and mode is not PLAINTEXT and not modes.overlap:
+            return False  # it would wait for the client, when perhaps the server speaks first
+    return True
+
+
+PLAINTEXT: Final = MutualTlsMode.DISABLE
+MUTUAL_TLS: Final = MutualTlsMode.STRICT
+"""Kinds of connections, called by the mode that accepts nothing else."""
+
 ANY_PORT: Final = 0
 """A port that no policy names."""
 
 _KINDS: Final[Mapping[MutualTlsMode, frozenset[MutualTlsMode]]] = {
-    MutualTlsMode.DISABLE: frozenset({MutualTlsMode.DISABLE}),
-    MutualTlsMode.STRICT: frozenset({MutualTlsMode.STRICT}),
-    MutualTlsMode.PERMISSIVE: frozenset({MutualTlsMode.DISABLE, MutualTlsMode.STRICT}),
+    MutualTlsMode.DISABLE: frozenset({PLAINTEXT}),
+    MutualTlsMode.STRICT: frozenset({MUTUAL_TLS}),
+    MutualTlsMode.PERMISSIVE: frozenset({PLAINTEXT, MUTUAL_TLS}),
 }
-"""Mode to the kinds of connections it accepts; plaintext and mTLS are called by the mode that
-accepts nothing else."""
+"""Mode to the kinds of connections it accepts."""
 
 
 class _Sender:
     """What clients that go by one set send to one pod."""
 
-    def __init__(self, index: ModeIndex, workload: Workload, *, anything: bool) -> None:
+    def __init__(self, index: ModeIndex, workload: Workload, *, anything: bool = False) -> None:
         self.modes = index.workload(workload)
         self._switched_off = index.namespace(workload.namespace) is MutualTlsMode.DISABLE
-        self._anything = anything
+        self.anything = anything
 
     def kinds(self, port: int) -> frozenset[MutualTlsMode]:
         """Return the kinds of connections that are sent to a port and accepted under the set."""
         mode = self.modes.of(port)
-        if self._anything:
+        if self.anything:
             return _KINDS[mode]
-        plaintext = self._switched_off or mode is MutualTlsMode.DISABLE
-        sent = MutualTlsMode.DISABLE if plaintext else MutualTlsMode.STRICT
-        return _KINDS[mode] & {sent}
+        off = self._switched_off or mode is MutualTlsMode.DISABLE
+        return _KINDS[mode] & {PLAINTEXT if off else MUTUAL_TLS}
 
 
 def _joined(senders: Sequence[_Sender], port: int) -> tuple[MutualTlsMode, bool]:
-    """Return what a port accepts, of the target and of what is sent to it, and whether it overlaps.
+    """Return what a port accepts, and whether plaintext and TLS overlap there.
 
     Args:
         senders: The target first.
         port: The port.
     """
-    wanted = senders[0].modes.of(port)
-    sent = frozenset().union(*(sender.kinds(port) for sender in senders))
-    accepted = _KINDS[wanted] | sent
+    accepted = _KINDS[senders[0].modes.of(port)].union(*(one.kinds(port) for one in senders))
     mode = next(mode for mode, kinds in _KINDS.items() if kinds == accepted)
-    return mode, MutualTlsMode.DISABLE in sent and mode is not MutualTlsMode.DISABLE
+    chosen = {one.kinds(port) for one in senders if not one.anything}
+    overlap = len(chosen) > 1 and any(PLAINTEXT in kinds for kinds in chosen)
+    return mode, overlap and mode is not PLAINTEXT
 
 
 def _or(mode: MutualTlsMode | None, inherited: MutualTlsMode) -> MutualTlsMode:

@@ -1,0 +1,390 @@
+"""Which moment of a change is this?  Events in, the stage that proxies are to be given out.
+
+No request may fail because one proxy is faster than another.  So a change of policies is made of
+epochs, and every proxy may be at any epoch from the last one that it confirmed on:
+
+    1  servers let in what clients will send, besides what clients send now
+    2  once every server does, clients go over to the new policies
+    3  once no client goes by older ones, servers refuse what nobody sends any more
+
+An epoch that would change nothing for anybody is skipped: PERMISSIVE to STRICT is one epoch.
+A further change replaces the target of the one under way; nothing queues.
+
+Invariant, whatever is confirmed, and however late: what a client sends by any epoch that it may be
+at is let in by a server at every epoch that it may be at.  The exceptions are named: a proxy that
+has not answered for PATIENCE seconds is not waited for, since a compromised pod could otherwise
+keep plaintext open for ever by keeping silent, and neither is a server that refuses its listener.
+
+A confirmation counts SETTLE seconds after it came: Envoy's main thread gives it, its workers take
+the change up a moment later, and connections that are being opened still go by what was before.
+
+No I/O: the caller passes the time and the facts.  Prior art: two-phase rollout of Istio's
+PERMISSIVE mode, by hand (istio.io, "Mutual TLS Migration").
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mutua.api.destination import DestinationRule
+from mutua.model.workload import Workload
+from mutua.xds.compile.modes import Acceptance, InboundModes, ModeIndex, may_switch
+from mutua.xds.compile.stage import Former, PolicySet, Stage
+
+SETTLE: Final = 0.1
+"""Seconds from a proxy's confirmation until it counts.  A worker takes a change up within its next
+turn, which is microseconds on an idle machine and a time slice or two on a busy one."""
+
+PATIENCE: Final = 60.0
+"""Seconds that a proxy may leave an epoch unconfirmed before the others go on without it."""
+
+RETURN: Final = 10.0
+"""Seconds after the start in which proxies of an earlier life are waited for: they come back within
+one (`RECONNECT_CEILING`), and until then may go by anything."""
+
+MOST_EPOCHS: Final = 256
+"""Epochs remembered for proxies that are not waited for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intent:
+    """What users want at one instant; compared by identity.
+
+    Attributes:
+        number: Rises with every intent.
+        policies: The PeerAuthentications.
+        rules: The DestinationRules: what clients send depends on them too.
+        modes: The policies, digested.
+    """
+
+    number: int
+    policies: PolicySet
+    rules: tuple[DestinationRule, ...]
+    modes: ModeIndex
+
+
+@dataclass(slots=True, eq=False)
+class Epoch:
+    """A stage that proxies were given, and when.
+
+    Attributes:
+        number: Rises with every epoch.
+        target: What servers are to enforce.
+        dial: What clients go by.
+        former: By which clients may go as well.
+        stage: The same for the compiler.
+        acceptance: What servers let in.
+        generation: First generation of the mesh that was published with it, 0 before that.
+        since: When that was.
+    """
+
+    number: int
+    target: Intent
+    dial: Intent
+    former: tuple[Intent, ...]
+    stage: Stage
+    acceptance: Acceptance
+    generation: int = 0
+    since: float = 0.0
+
+    def is_exact(self, workload: Workload) -> bool:
+        """Tell whether a server lets in what its policies say, and no more."""
+        return _same_modes(self.acceptance.workload(workload), self.target.modes.workload(workload))
+
+
+UNKNOWN: Final = -1
+"""An epoch before all others: the proxy may have any configuration."""
+
+
+@dataclass(slots=True, eq=False)
+class _Proxy:
+    """How far one proxy is, in epochs.
+
+    Attributes:
+        confirmed: The last epoch that it confirmed; it is there or further.
+        settled: The same, of confirmations that count.
+        settling: Confirmations that do not count yet, each with the time from which on it does.
+        behind_since: When the first epoch came that it has not confirmed; None when it has all.
+        is_known: It has been connected, so it has some configuration.
+        has_confirmed: Any configuration at all.
+        refuses: It refused its inbound listener.
+    """
+
+    confirmed: int = UNKNOWN
+    settled: int = UNKNOWN
+    settling: list[tuple[int, float]] = field(default_factory=list)
+    behind_since: float | None = None
+    is_known: bool = False
+    has_confirmed: bool = False
+    refuses: bool = False
+
+    def settle(self, now: float) -> None:
+        while self.settling and self.settling[0][1] <= now:
+            self.settled = self.settling.pop(0)[0]
+
+    def is_late(self, now: float) -> bool:
+        return self.behind_since is not None and now - self.behind_since >= PATIENCE
+
+
+class Rollout:
+    """The state machine: `advance` after every event that asks for it, and when `due` has come."""
+
+    def __init__(self, root_namespace: str, now: float) -> None:
+        """Begin without a target: `aim` before `advance`."""
+        self._root_namespace = root_namespace
+        self._started = now
+        self._target = self._intent(0, (), ())
+        self._epochs: list[Epoch] = []
+        self._proxies: dict[str, _Proxy] = {}
+        # Who holds up the next step, and who of them has not even confirmed what is needed.
+        self._blockers: set[str] = set()
+        self._silent: set[str] = set()
+
+    @property
+    def current(self) -> Epoch:
+        """The newest epoch."""
+        return self._epochs[-1]
+
+    def aim(self, policies: PolicySet, rules: tuple[DestinationRule, ...] = ()) -> Intent:
+        """Set what is to be reached, and return it; the same as before for the same objects."""
+        before = self._target
+        if policies is not before.policies or rules is not before.rules:
+            self._target = self._intent(before.number + 1, policies, rules)
+        return self._target
+
+    def add(self, uid: str) -> None:
+        """A proxy is served from now on."""
+        self._proxies.setdefault(uid, _Proxy())
+
+    def remove(self, uid: str) -> bool:
+        """A proxy is gone; returns like `report`."""
+        self._proxies.pop(uid, None)
+        return self._answered(uid)
+
+    def report(self, uid: str, *, generation: int, refuses: bool, now: float) -> bool:
+        """Take note of what a connected proxy has said.
+
+        Args:
+            uid: The proxy.
+            generation: Up to which it has confirmed everything on its stream, 0 for nothing yet.
+            refuses: Whether it refused its inbound listener.
+            now: The time.
+
+        Returns:
+            Whether the next step has nobody left to wait for, so that `due` may be nearer.
+        """
+        proxy = self._proxies[uid]
+        if not proxy.is_known:
+            self._meet(proxy, now)
+        proxy.has_confirmed |= generation > 0
+        news, proxy.refuses = refuses and not proxy.refuses, refuses
+        epoch = self._epoch_of(generation)
+        if epoch > proxy.confirmed:
+            proxy.confirmed = epoch
+            proxy.settling.append((epoch, now + SETTLE))
+            if epoch == self.current.number:
+                proxy.behind_since = None
+            else:
+                later = next(one for one in self._epochs if one.number > epoch)
+                proxy.behind_since = later.since
+            news = True
+        return news and self._answered(uid)
+
+    def advance(self, workloads: Mapping[str, Workload], now: float) -> Epoch:
+        """Return the epoch that proxies are to be given now.
+
+        Args:
+            workloads: The pods of the mesh, by uid.
+            now: The time; never decreases.
+        """
+        for proxy in self._proxies.values():
+            proxy.settle(now)
+        if not self._epochs:
+            return self._begin(self._target, ())
+        waited = {
+            uid: proxy
+            for uid, proxy in self._proxies.items()
+            if uid in workloads and self._is_waited_for(proxy, now)
+        }
+        deaf = self._deaf(waited, workloads)
+        dial = self.current.dial if deaf else self._target
+        oldest = min((one.settled for one in waited.values()), default=self.current.number + 1)
+        servers = [workloads[uid] for uid in self._proxies if uid in workloads]
+        former = self._former(dial, oldest, servers)
+        current = self.current
+        if (self._target, dial, former) != (current.target, current.dial, current.former):
+            current = self._begin(dial, former)
+        self._forget()
+        self._blockers = {
+            uid for uid, one in waited.items() if self._blocks(one, one.settled, workloads[uid])
+        }
+        self._silent = {
+            uid
+            for uid in self._blockers
+            if self._blocks(waited[uid], waited[uid].confirmed, workloads[uid])
+        }
+        return current
+
+    def published(self, generation: int, now: float) -> None:
+        """The current epoch is being published, as part of this generation of the mesh."""
+        if self.current.generation:
+            return
+        self.current.generation, self.current.since = generation, now
+        for proxy in self._proxies.values():
+            if proxy.is_known and proxy.behind_since is None:
+                proxy.behind_since = now
+
+    @property
+    def due(self) -> float | None:
+        """When to advance next although nothing happens, None for never."""
+        if self._silent:
+            return min(self._deadline(self._proxies[uid]) for uid in self._silent)
+        if not self._blockers:
+            return None
+        times = (self._proxies[uid].settling[-1:] for uid in self._blockers)
+        return max((when for time in times for _, when in time), default=self._started)
+
+    def enforces(self, workload: Workload, since: int, now: float) -> bool:
+        """Tell whether the proxy of a pod lets in exactly what an intent, or a later one, says.
+
+        Args:
+            workload: The pod.
+            since: The intent's number.
+            now: The time.
+        """
+        return self._surely(
+            workload.uid,
+            lambda epoch: epoch.target.number >= since and epoch.is_exact(workload),
+            now,
+        )
+
+    def dials(self, workload: Workload, since: int, now: float) -> bool:
+        """Tell whether the proxy of a pod, as a client, goes by an intent or a later one."""
+        return self._surely(workload.uid, lambda epoch: epoch.dial.number >= since, now)
+
+    def is_left_behind(self, uid: str, now: float) -> bool:
+        """Tell whether the others go on without this proxy."""
+        proxy = self._proxies.get(uid)
+        return proxy is not None and proxy.is_late(now)
+
+    def _surely(self, uid: str, holds: Callable[[Epoch], bool], now: float) -> bool:
+        """Tell whether something holds at every epoch at which a proxy may be."""
+        proxy = self._proxies.get(uid)
+        if proxy is None or not proxy.has_confirmed:
+            return False
+        proxy.settle(now)
+        if proxy.settled < self._epochs[0].number:
+            return False
+        return all(holds(epoch) for epoch in self._from(proxy.settled))
+
+    def _intent(
+        self, number: int, policies: PolicySet, rules: tuple[DestinationRule, ...]
+    ) -> Intent:
+        return Intent(number, policies, rules, ModeIndex(policies, self._root_namespace))
+
+    def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
+        number = self.current.number + 1 if self._epochs else 0
+        stage = _stage(self._target, dial, former)
+        acceptance = Acceptance(stage, self._root_namespace)
+        self._epochs.append(Epoch(number, self._target, dial, former, stage, acceptance))
+        return self.current
+
+    def _meet(self, proxy: _Proxy, now: float) -> None:
+        proxy.is_known = True
+        if now - self._started < RETURN:
+            proxy.behind_since = now
+        else:
+            # A new pod: it had no configuration, and gets the newest.
+            proxy.confirmed = proxy.settled = self.current.number
+
+    def _answered(self, uid: str) -> bool:
+        if uid not in self._blockers:
+            return False
+        if uid not in self._proxies:
+            self._blockers.discard(uid)
+        self._silent.discard(uid)
+        return not self._silent
+
+    def _is_waited_for(self, proxy: _Proxy, now: float) -> bool:
+        if not proxy.is_known:
+            return now - self._started < RETURN
+        return not proxy.is_late(now)
+
+    def _deadline(self, proxy: _Proxy) -> float:
+        if not proxy.is_known or proxy.behind_since is None:
+            return self._started + RETURN
+        return proxy.behind_since + PATIENCE
+
+    def _from(self, number: int) -> Iterator[Epoch]:
+        return (epoch for epoch in self._epochs if epoch.number >= number)
+
+    def _epoch_of(self, generation: int) -> int:
+        found = UNKNOWN
+        for epoch in self._epochs:
+            if 0 < epoch.generation <= generation:
+                found = epoch.number
+        return found
+
+    def _deaf(self, waited: Mapping[str, _Proxy], workloads: Mapping[str, Workload]) -> bool:
+        """Tell whether some server may not let in yet what clients are to send."""
+        if self.current.dial is self._target:
+            return False
+        return any(
+            not self._hears(proxy, proxy.settled, workloads[uid]) for uid, proxy in waited.items()
+        )
+
+    def _hears(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
+        if proxy.refuses:
+            return True  # it decided for itself
+        if epoch < self._epochs[0].number:
+            return False
+        before, after = self.current.dial.modes, self._target.modes
+        return all(
+            may_switch(before, after, workload, one.acceptance.workload(workload))
+            for one in self._from(epoch)
+        )
+
+    def _former(self, dial: Intent, oldest: int, servers: Iterable[Workload]) -> tuple[Intent, ...]:
+        """Return by which intents clients may go that some server must still know about."""
+        found: list[Intent] = []
+        for intent in (dial, *(epoch.dial for epoch in self._from(oldest))):
+            known = any(
+                one.policies == intent.policies and one.rules == intent.rules for one in found
+            )
+            if intent is not self._target and not known and self._matters(intent, servers):
+                found.append(intent)
+        return tuple(found)
+
+    def _matters(self, intent: Intent, servers: Iterable[Workload]) -> bool:
+        stage = _stage(self._target, intent, (intent,))
+        acceptance = Acceptance(stage, self._root_namespace)
+        return any(acceptance.workload(one) != self._target.modes.workload(one) for one in servers)
+
+    def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
+        """Tell whether a proxy that is at an epoch or later holds up the next step."""
+        if self.current.dial is not self._target:
+            return not self._hears(proxy, epoch, workload)
+        if not self.current.former:
+            return False
+        return (
+            any(one.dial is not self.current.dial for one in self._from(epoch))
+            or epoch < self._epochs[0].number
+        )
+
+    def _forget(self) -> None:
+        """Drop the epochs at which nobody can be any more."""
+        oldest = min(
+            (one.settled for one in self._proxies.values() if one.is_known),
+            default=self.current.number,
+        )
+        kept = list(self._from(oldest))
+        self._epochs = kept[-MOST_EPOCHS:]
+
+
+def _stage(target: Intent, dial: Intent, former: Iterable[Intent]) -> Stage:
+    remembered = (Former(one.policies, one.rules is not target.rules) for one in former)
+    return Stage(target.policies, dial.policies, tuple(remembered))
+
+
+def _same_modes(left: InboundModes, right: InboundModes) -> bool:
+    return (left.default, left.ports) == (right.default, right.ports)
