@@ -147,7 +147,9 @@ class Mesh:
         self._mesh_config = MeshConfigFollower(
             self.registry, live, self._tell, settings.trust_domain
         )
-        self._control_plane = ControlPlane(self.registry, clock=clock, settings=live)
+        self._control_plane = ControlPlane(
+            self.registry, clock=clock, settings=live, report=self._tell
+        )
         self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem

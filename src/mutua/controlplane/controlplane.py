@@ -1,40 +1,58 @@
 """From objects to proxies: follow the store, build the mesh, compile it, push what differs.
 
     store ── mirrors ──> objects ── build_snapshot ──> MeshSnapshot ── Compiler ──> Feed per proxy
-                                                                                       │
-    PeerAuthentication.status <── StatusWriter <── Progress (ACK, NACK) <──────────────┘
+                                                          │               ^            │
+                                       what users want    v               │ stage      │ ACK, NACK
+                                                      Quarantine ──> Rollout <─────────┤
+                                                                                       v
+                     status of policies and rules <── StatusWriter <── Receipts <── Progress
+
+Policies and rules take the way through the middle: what proxies refuse is held back, and a change
+of modes is given out in an order.  Everything else flows at once, with the stage of the moment.
 
 There is no debounce interval.  A change sets a flag; the loop that waits for the flag lets the
 event loop deliver what else is ready, and then takes everything at once.  While it works, further
 changes gather: the busier the mesh, the larger the steps.  A proxy that is slow skips steps (see
 `xds.session`).
 
-Generations number the pushed states of the mesh.  Every proxy's progress is a generation, so "is
-this policy in force there?" is a comparison of two integers.
+Generations number the pushed states of the mesh.  Every proxy's progress is a generation.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from typing import Final
 
-from mutua.api.object import PEER_AUTHENTICATIONS, Object, Resource
-from mutua.controlplane.enforcement import ProxyState
-from mutua.controlplane.mesh_config import LiveSettings
+from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS, Key, Object, Resource
+from mutua.controlplane.enforcement import shortened
+from mutua.controlplane.mesh_config import LiveSettings, Report
+from mutua.controlplane.quarantine import Quarantine, Refusal
+from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.rollout import SETTLE, Epoch, Rollout
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.build import INPUTS, BuildMemo, build_snapshot
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
-from mutua.store.mirror import Address, Change, Mirror, address
+from mutua.store.mirror import Change, Mirror
 from mutua.store.port import ObjectStore
 from mutua.xds.compile import Compiler
+from mutua.xds.compile.names import VIRTUAL_INBOUND
 from mutua.xds.feed import Feed, Progress
+from mutua.xds.resource import is_shaped_by
+from mutua.xds.subscription import Rejection
 
 BREATH: Final = 32
 """Proxies pushed to between two turns of the event loop: about a millisecond of work."""
+
+POLICIES: Final = (PEER_AUTHENTICATIONS, DESTINATION_RULES)
+"""The kinds that are rolled out in an order, and that have a status."""
+
+MOST_TOLD: Final = 8
+"""Refusals of one proxy that become Events: one that refuses everything tells about itself."""
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +63,16 @@ class ControlPlane:
     Attributes:
         generation: Number of the last pushed state; 0 before the first.
         snapshot: The last pushed state, None before the first.
+        receipts: What proxies have made of policies and rules.
     """
 
     def __init__(
-        self, store: ObjectStore, *, clock: Clock, settings: LiveSettings | None = None
+        self,
+        store: ObjectStore,
+        *,
+        clock: Clock,
+        settings: LiveSettings | None = None,
+        report: Report = lambda *_: None,
     ) -> None:
         """Prepare; nothing happens before `run`.
 
@@ -56,12 +80,14 @@ class ControlPlane:
             store: Where the objects are.
             clock: Wall time.
             settings: Of the mesh, followed; None for the defaults.
+            report: Told what happened to an object, for an Event.
         """
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
         self._settings = settings or LiveSettings()
         self._published: MeshSettings | None = None
         self._settings_since = 0
+        self._report = report
         self._changed = asyncio.Event()
         self._settings.subscribe(self._changed.set)
         self._news = asyncio.Event()
@@ -71,8 +97,13 @@ class ControlPlane:
         self._memo = BuildMemo()
         self._compiler = Compiler()
         self._feeds: dict[str, Feed] = {}
-        self._seen: dict[Address, tuple[str, int, int]] = {}
-        self._status = StatusWriter(store, self, clock, self._settings)
+        self._quarantine = Quarantine()
+        self._rollout = Rollout()
+        self._epoch: Epoch | None = None
+        self._given: MeshSnapshot | None = None
+        self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
+        self._status = StatusWriter(store, self, clock)
+        self._status_due = 0.0
 
     async def run(self, ready: Ready) -> None:
         """Serve until cancelled; ready once the mesh is known and compiled."""
@@ -95,8 +126,13 @@ class ControlPlane:
         """
         feed = self._feeds.get(pod_uid)
         if feed is None:
-            feed = Feed(name or pod_uid, on_progress=self._progressed)
+            feed = Feed(
+                name or pod_uid,
+                on_progress=partial(self._progressed, pod_uid),
+                on_rejection=partial(self._refused, pod_uid),
+            )
             self._feeds[pod_uid] = feed
+            self._rollout.add(pod_uid)
             self._publish(pod_uid, feed)
             self._status.wake()
         return feed
@@ -104,6 +140,9 @@ class ControlPlane:
     def remove(self, pod_uid: str) -> None:
         """Stop to count a pod's proxy; its streams, if any, get nothing new."""
         if self._feeds.pop(pod_uid, None) is not None:
+            self._rollout.remove(pod_uid)
+            self._quarantine.gone(pod_uid)
+            self._changed.set()
             self._status.wake()
 
     def is_ready(self, pod_uid: str) -> bool:
@@ -118,26 +157,13 @@ class ControlPlane:
             await self._news.wait()
 
     @property
-    def policies(self) -> Mapping[Address, Object]:
-        """The PeerAuthentications that the last pushed state contains, as stored."""
-        return {address(obj): obj for obj in self._mirrors[PEER_AUTHENTICATIONS].list()}
-
-    def since(self, policy: Object) -> int | None:
-        """Return the generation that first contained this state of a policy, None before it."""
-        metadata = policy["metadata"]
-        seen = self._seen.get(address(policy))
-        if seen is None or seen[:2] != (metadata.get("uid"), metadata.get("generation")):
-            return None
-        return seen[2]
-
-    def proxies(self) -> list[ProxyState]:
-        """Return the proxies of the pods that are in the mesh, and how far each is."""
-        workloads = self.snapshot.workloads if self.snapshot else {}
-        return [
-            ProxyState(workloads[uid], feed.progress)
-            for uid, feed in self._feeds.items()
-            if uid in workloads
-        ]
+    def policies(self) -> Mapping[Key, Object]:
+        """Every PeerAuthentication and DestinationRule as stored."""
+        return {
+            Key(kind, obj["metadata"].get("namespace") or "", obj["metadata"]["name"]): obj
+            for kind in POLICIES
+            for obj in self._mirrors[kind].list()
+        }
 
     def _is_followed(self) -> bool:
         return self._published is self._settings.current and all(
@@ -149,31 +175,102 @@ class ControlPlane:
     def _note(self, _change: Change) -> None:
         self._changed.set()
 
-    def _progressed(self, _progress: Progress) -> None:
-        self._status.wake()
+    def _progressed(self, uid: str, progress: Progress) -> None:
         self._news.set()
+        self._status.wake()
+        if self._epoch is None or uid not in self._feeds:
+            return
+        now = _now()
+        can_go_on = self._rollout.report(
+            uid,
+            generation=progress.acknowledged,
+            refuses=any(one.name == VIRTUAL_INBOUND for one in progress.rejections),
+            now=now,
+        )
+        released = self._quarantine.confirmed(uid, progress.acknowledged, _refused_by(progress))
+        if can_go_on or released:
+            self._changed.set()
+        self._wake_status_at(now + SETTLE)
+
+    def _wake_status_at(self, due: float) -> None:
+        """A confirmation counts only later, and then changes what is true."""
+        if self._status_due < _now():
+            asyncio.get_running_loop().call_at(due, self._wake_status)
+        self._status_due = due
+
+    def _wake_status(self) -> None:
+        self._status.wake()
+        if self._status_due > _now():
+            asyncio.get_running_loop().call_at(self._status_due, self._wake_status)
+
+    def _refused(self, uid: str, rejection: Rejection) -> None:
+        """Find out whose fault it is that a proxy refused something."""
+        workload = self.snapshot.workloads.get(uid) if self.snapshot is not None else None
+        if workload is None:
+            return
+        name = f"{workload.name}.{workload.namespace}"
+        refusal = Refusal(
+            name,
+            f"{workload.namespace}/{workload.service_account}",
+            rejection.name,
+            rejection.message,
+        )
+        blamed = self._quarantine.refused(uid, refusal, rejection.origins)
+        case = self._quarantine.case(blamed) if blamed is not None else None
+        if blamed is None or case is None:
+            return
+        if len(case.refusals) == 1:
+            case.concerned = frozenset(
+                one for one, feed in self._feeds.items() if is_shaped_by(feed.resources, blamed)
+            )
+            for one in case.concerned - {uid}:
+                progress = self._feeds[one].progress
+                self._quarantine.confirmed(one, progress.acknowledged, _refused_by(progress))
+            if self._quarantine.refusals_of(uid) <= MOST_TOLD:
+                message = f"{name} refused {rejection.name}: {shortened(rejection.message)}"
+                self._tell(blamed, message)
+        self._changed.set()
+
+    def _tell(self, key: Key, message: str) -> None:
+        """Log a refusal, and make an Event of it."""
+        obj = self._mirrors[key.resource].get(key.namespace, key.name)
+        what = f"{key.resource} {key.namespace}/{key.name}"
+        log.warning("policy refused", extra={"policy": what, "reason": message})
+        if obj is not None:
+            self._report(obj, "Warning", "RejectedByProxy", message)
 
     async def _follow(self) -> None:
         while True:
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout_at(self._due()):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass  # nothing happened, and that is what was waited for
             # One turn of the loop: events that are ready now belong to the same step.
             await asyncio.sleep(0)
             await self._push()
 
+    def _due(self) -> float | None:
+        waited = self._rollout.waited_for(_now())
+        times = [self._rollout.deadline(uid) for uid in self._quarantine.open_to(waited)]
+        if (due := self._rollout.due) is not None:
+            times.append(due)
+        return min(times, default=None)
+
     async def _push(self) -> None:
-        """Bring every feed to the present state of the objects."""
+        """Bring every feed to the present state of the objects, as far as it is its time."""
         self._changed.clear()
         objects: dict[Resource, list[Object]] = {
             kind: mirror.list() for kind, mirror in self._mirrors.items()
         }
         snapshot = build_snapshot(objects, self._settings.current, memo=self._memo)
-        is_news = self.snapshot is None or not _same(self.snapshot, snapshot)
+        epoch = self._advance(snapshot)
+        is_news = (
+            epoch is not self._epoch or self.snapshot is None or not _same(self.snapshot, snapshot)
+        )
         if is_news:
-            before, self.snapshot = self.snapshot, snapshot
-            self.generation += 1
-            if before is None or before.settings is not snapshot.settings:
-                self._settings_since = self.generation
-        self._note_policies()
+            self._take(snapshot, epoch)
+        self.receipts.note(self.policies)
         if is_news:
             for number, (uid, feed) in enumerate(tuple(self._feeds.items()), start=1):
                 self._publish(uid, feed)
@@ -183,20 +280,42 @@ class ControlPlane:
         self._status.wake()
         self._news.set()
 
-    def _publish(self, uid: str, feed: Feed) -> None:
-        if self.snapshot is None or uid not in self.snapshot.workloads:
-            return
-        feed.publish(self._compiler.compile(self.snapshot, uid), self.generation)
+    def _advance(self, snapshot: MeshSnapshot) -> Epoch:
+        """Return the epoch that is next, now that users want this."""
+        now = _now()
+        for key in self._quarantine.judge(self._rollout.waited_for(now), self.generation):
+            self._tell(key, "held back: every proxy that has answered refused it")
+        policies, rules = self._quarantine.admit(
+            snapshot.peer_authentications, snapshot.destination_rules
+        )
+        self._rollout.aim(policies, rules, snapshot.settings.root_namespace)
+        return self._rollout.advance(snapshot.workloads, now)
 
-    def _note_policies(self) -> None:
-        """Remember with which generation each state of a policy came."""
-        before, self._seen = self._seen, {}
-        for key, policy in self.policies.items():
-            metadata = policy["metadata"]
-            state = (metadata.get("uid", ""), metadata.get("generation", 0))
-            known = before.get(key)
-            is_known = known is not None and known[:2] == state
-            self._seen[key] = known if known and is_known else (*state, self.generation)
+    def _take(self, snapshot: MeshSnapshot, epoch: Epoch) -> None:
+        """Make this the state that is published."""
+        self.generation += 1
+        if self.snapshot is None or self.snapshot.settings is not snapshot.settings:
+            self._settings_since = self.generation
+        self.snapshot, self._epoch = snapshot, epoch
+        policies, rules = epoch.target.policies, epoch.dial.rules
+        self._given = replace(snapshot, peer_authentications=policies, destination_rules=rules)
+        self._rollout.published(self.generation, _now())
+        self._quarantine.published(self.generation, policies, rules)
+
+    def _publish(self, uid: str, feed: Feed) -> None:
+        if self._given is None or self._epoch is None or uid not in self._given.workloads:
+            return
+        resources = self._compiler.compile(self._given, uid, self._epoch.stage)
+        feed.publish(resources, self.generation)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _refused_by(progress: Progress) -> frozenset[Key]:
+    """Return what shaped the resources that a proxy refuses."""
+    return frozenset(key for one in progress.rejections for key in one.origins)
 
 
 def _same(left: MeshSnapshot, right: MeshSnapshot) -> bool:

@@ -1,11 +1,12 @@
-"""Is this policy in force, and where?  The conditions of a PeerAuthentication's status.
+"""Is this in force, and where?  What the status of every policy and rule is made of.
 
-A policy is in force on a proxy once the proxy has confirmed (xDS ACK) a state of the mesh that
-contains it, and refuses nothing.  Proxies that a policy speaks about are those of the pods in its
-namespace that its selector matches, of all pods for a mesh-wide policy.
+Something is in force on a proxy once the proxy is, for certain, at an epoch of the roll-out that
+has it (see `rollout`), and refuses nothing of it.
 
-    Accepted   the control plane understood the policy and uses it
-    InForce    every proxy it speaks about has confirmed it; the message counts them
+    Accepted   the control plane understood the object and uses it
+    Matched    it speaks about something that is there; the message counts
+    InForce    every proxy that has to take it up has it; the message counts them
+    Ignored    parts of it have no effect; the message names them and says why
 
 Deviates from Istio: Istio wrote distribution into status once and removed it (1.22).
 """
@@ -15,15 +16,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from mutua.api.security import PeerAuthentication
+from mutua.controlplane.quarantine import Refusal
 from mutua.model.workload import Workload
-from mutua.policy.peer_authentication import Subject, effective_mode
-from mutua.xds.compile.names import VIRTUAL_INBOUND
-from mutua.xds.feed import Progress
-from mutua.xds.subscription import Rejection
 
 LONGEST_REASON: Final = 200
 """Characters of Envoy's own words in a status message."""
+
+MOST_NAMES: Final = 3
+"""Proxies named in a message; the others are counted."""
 
 
 class Reason(Enum):
@@ -36,6 +36,12 @@ class Reason(Enum):
     CONFIRMED = "Confirmed"
     PENDING = "Pending"
     REJECTED = "RejectedByProxy"
+    MATCHED = "Matched"
+    NOT_MATCHED = "NothingMatches"
+    UNKNOWN_HOST = "UnknownHost"
+    NOT_FOLLOWED = "NotFollowed"
+    PARTS_IGNORED = "PartsIgnored"
+    NOTHING_IGNORED = "NothingIgnored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Condition:
     """One condition, without its times.
 
     Attributes:
-        type: `Accepted` or `InForce`.
+        type: `Accepted`, `Matched`, `InForce` or `Ignored`.
         holds: Its status.
         reason: Why, for machines.
         message: Why, for people.
@@ -56,125 +62,121 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyState:
-    """One proxy and how far it is.
+class Answer:
+    """What one proxy has made of one object.
 
     Attributes:
         workload: Its pod.
-        progress: What it confirmed and refused.
+        in_force: It has it for certain.
+        refusal: What it refused of it, None when it refused nothing.
+        late: It has been silent for so long that nobody waits for it.
     """
 
     workload: Workload
-    progress: Progress
+    in_force: bool
+    refusal: Refusal | None = None
+    late: bool = False
 
     @property
     def name(self) -> str:
         """`pod.namespace`, as Istio's tools call a proxy."""
         return f"{self.workload.name}.{self.workload.namespace}"
 
-    @property
-    def refusal(self) -> Rejection | None:
-        """The inbound listener it refused, if it did: all that a PeerAuthentication shapes there.
 
-        Other refused resources hold up other things, not this.
-        """
-        found = (one for one in self.progress.rejections if one.name == VIRTUAL_INBOUND)
-        return next(found, None)
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object's state is held back.
+
+    Attributes:
+        refusal: One of the refusals.
+        others: Number of the other proxies that refused it.
+        has_former: The mesh goes by the state before it; else it does without the object.
+    """
+
+    refusal: Refusal
+    others: int
+    has_former: bool
+
+
+ACCEPTED: Final = Condition(
+    "Accepted", holds=True, reason=Reason.ACCEPTED, message="the control plane uses it"
+)
 
 
 def invalid(reason: str) -> tuple[Condition, ...]:
-    """Return the conditions of a policy that cannot be read; only foreign stores hold one."""
+    """Return the conditions of an object that cannot be read; only foreign stores hold one."""
     return (
         Condition("Accepted", holds=False, reason=Reason.INVALID, message=reason),
         Condition("InForce", holds=False, reason=Reason.INVALID, message="not used: invalid"),
     )
 
 
-def conditions(
-    policy: PeerAuthentication,
-    *,
-    since: int,
-    rivals: Sequence[PeerAuthentication],
-    proxies: Sequence[ProxyState],
-    root_namespace: str,
-) -> tuple[Condition, ...]:
-    """Return the conditions of one policy.
-
-    Args:
-        policy: The policy.
-        since: The first generation of the mesh that contains it.
-        rivals: Every policy of its namespace and of the root namespace, itself included.
-        proxies: Every proxy of the mesh.
-        root_namespace: Where mesh-wide policies live.
-    """
-    if policy.namespace == root_namespace and policy.selector:
-        message = f"a selector has no meaning in the root namespace {root_namespace}"
-        return _unused(Reason.IGNORED, message)
-    if (older := _superseded_by(policy, rivals)) is not None:
-        message = f"the older policy {older.namespace}/{older.name} speaks for the same workloads"
-        return _unused(Reason.SUPERSEDED, message)
-    addressed = [one for one in proxies if _speaks_about(policy, one.workload, root_namespace)]
-    governed = [one for one in addressed if _counts(policy, one.workload, rivals, root_namespace)]
-    if addressed and not governed:
-        return _unused(Reason.SUPERSEDED, "older policies select the same workloads")
-    accepted = Condition(
-        "Accepted", holds=True, reason=Reason.ACCEPTED, message="the control plane uses it"
-    )
-    return (accepted, _in_force(since, governed))
-
-
-def _in_force(since: int, proxies: Sequence[ProxyState]) -> Condition:
-    total = len(proxies)
-    refusals = [(one.name, one.refusal) for one in proxies if one.refusal is not None]
-    confirmed = [
-        one for one in proxies if one.progress.acknowledged >= since and one.refusal is None
-    ]
-    message = f"in force on {len(confirmed)} of {total} {'proxy' if total == 1 else 'proxies'}"
-    for proxy, refusal in refusals[:1]:
-        reason = " ".join(refusal.message.split())[:LONGEST_REASON]
-        message += f"; {proxy} refused {refusal.name}: {reason}"
-        return Condition("InForce", holds=False, reason=Reason.REJECTED, message=message)
-    if len(confirmed) < total:
-        return Condition("InForce", holds=False, reason=Reason.PENDING, message=message)
-    return Condition("InForce", holds=True, reason=Reason.CONFIRMED, message=message)
-
-
-def _unused(reason: Reason, message: str) -> tuple[Condition, ...]:
+def unused(reason: Reason, message: str) -> tuple[Condition, ...]:
+    """Return the conditions of an object that counts for nothing."""
     return (
         Condition("Accepted", holds=False, reason=reason, message=message),
         Condition("InForce", holds=False, reason=reason, message="not used"),
     )
 
 
-def _speaks_about(policy: PeerAuthentication, workload: Workload, root_namespace: str) -> bool:
-    if policy.namespace == root_namespace:
-        return True
-    if policy.namespace != workload.namespace:
-        return False
-    wanted = (policy.selector or {}).items()
-    return all(workload.labels.get(key) == value for key, value in wanted)
+def held_back(held: Held, answers: Sequence[Answer], who: str = "") -> tuple[Condition, Condition]:
+    """Return `Accepted` and `InForce` of an object whose present state is held back."""
+    instead = "the state before it stays" if held.has_former else "the mesh does without it"
+    refused = f"{held.refusal.resource}: {shortened(held.refusal.message)}"
+    proxies = held.refusal.proxy + (f" and {held.others} more" if held.others else "")
+    message = f"{_count(0, len(answers), who)}; {proxies} refused {refused}"
+    return (
+        Condition("Accepted", holds=False, reason=Reason.REJECTED, message=f"held back: {instead}"),
+        Condition("InForce", holds=False, reason=Reason.REJECTED, message=message),
+    )
 
 
-def _superseded_by(
-    policy: PeerAuthentication, rivals: Sequence[PeerAuthentication]
-) -> PeerAuthentication | None:
-    """Return the older policy without selector of the same namespace, if there is one."""
-    if policy.selector:
-        return None
-    same = [one for one in rivals if one.namespace == policy.namespace and not one.selector]
-    oldest = min(same, key=lambda one: (one.created, one.name), default=policy)
-    return None if oldest == policy else oldest
+def in_force(answers: Sequence[Answer], who: str = "") -> Condition:
+    """Return whether an object is in force on all proxies that have to take it up.
+
+    Args:
+        answers: Of those.
+        who: Which they are, an adjective.
+    """
+    count = sum(one.in_force and one.refusal is None for one in answers)
+    message = _count(count, len(answers), who)
+    for one in answers:
+        if one.refusal is not None:
+            reason = shortened(one.refusal.message)
+            message += f"; {one.name} refused {one.refusal.resource}: {reason}"
+            return Condition("InForce", holds=False, reason=Reason.REJECTED, message=message)
+    if late := [one.name for one in answers if one.late]:
+        verb = "has" if len(late) == 1 else "have"
+        message += f"; not waited for: {named(late)} {verb} not answered"
+    if count < len(answers):
+        return Condition("InForce", holds=False, reason=Reason.PENDING, message=message)
+    return Condition("InForce", holds=True, reason=Reason.CONFIRMED, message=message)
 
 
-def _counts(
-    policy: PeerAuthentication,
-    workload: Workload,
-    rivals: Sequence[PeerAuthentication],
-    root_namespace: str,
-) -> bool:
-    """Tell whether, of its rank, this policy is the one that counts for a workload."""
-    if not policy.selector:
-        return True
-    subject = Subject(namespace=workload.namespace, labels=workload.labels, port=0)
-    decision = effective_mode(rivals, subject, root_namespace=root_namespace)
-    return f"{policy.namespace}/{policy.name}" not in decision.unused
+def _count(some: int, total: int, who: str) -> str:
+    proxies = f"{who} {'proxy' if total == 1 else 'proxies'}".strip()
+    return f"in force on {some} of {total} {proxies}"
+
+
+def ignored(parts: Sequence[str]) -> Condition:
+    """Return which parts of an object have no effect."""
+    if not parts:
+        message = "all of it has an effect"
+        return Condition("Ignored", holds=False, reason=Reason.NOTHING_IGNORED, message=message)
+    return Condition("Ignored", holds=True, reason=Reason.PARTS_IGNORED, message="; ".join(parts))
+
+
+def named(names: Sequence[str]) -> str:
+    """Return a few names, and how many more there are."""
+    shown, rest = names[:MOST_NAMES], len(names) - MOST_NAMES
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shortened(message: str) -> str:
+    """Return the beginning of what Envoy said, on one line."""
+    return " ".join(message.split())[:LONGEST_REASON]
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 pod`, `2 pods`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")

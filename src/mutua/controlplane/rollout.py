@@ -28,7 +28,7 @@ from typing import Final
 
 from mutua.api.destination import DestinationRule
 from mutua.model.workload import Workload
-from mutua.xds.compile.modes import Acceptance, InboundModes, ModeIndex, may_switch
+from mutua.xds.compile.modes import Acceptance, ModeIndex, may_switch
 from mutua.xds.compile.stage import Former, PolicySet, Stage
 
 SETTLE: Final = 0.1
@@ -54,12 +54,14 @@ class Intent:
         number: Rises with every intent.
         policies: The PeerAuthentications.
         rules: The DestinationRules: what clients send depends on them too.
+        root: The root namespace, by which policies are read.
         modes: The policies, digested.
     """
 
     number: int
     policies: PolicySet
     rules: tuple[DestinationRule, ...]
+    root: str
     modes: ModeIndex
 
 
@@ -89,7 +91,10 @@ class Epoch:
 
     def is_exact(self, workload: Workload) -> bool:
         """Tell whether a server lets in what its policies say, and no more."""
-        return _same_modes(self.acceptance.workload(workload), self.target.modes.workload(workload))
+        if not self.former:
+            return True
+        found, wanted = self.acceptance.workload(workload), self.target.modes.workload(workload)
+        return (found.default, found.ports) == (wanted.default, wanted.ports)
 
 
 UNKNOWN: Final = -1
@@ -123,17 +128,16 @@ class _Proxy:
             self.settled = self.settling.pop(0)[0]
 
     def is_late(self, now: float) -> bool:
-        return self.behind_since is not None and now - self.behind_since >= PATIENCE
+        return self.behind_since is not None and now >= self.behind_since + PATIENCE
 
 
 class Rollout:
     """The state machine: `advance` after every event that asks for it, and when `due` has come."""
 
-    def __init__(self, root_namespace: str, now: float) -> None:
+    def __init__(self) -> None:
         """Begin without a target: `aim` before `advance`."""
-        self._root_namespace = root_namespace
-        self._started = now
-        self._target = self._intent(0, (), ())
+        self._started = 0.0
+        self._target = _intent(0, (), (), "")
         self._epochs: list[Epoch] = []
         self._proxies: dict[str, _Proxy] = {}
         # Who holds up the next step, and who of them has not even confirmed what is needed.
@@ -145,11 +149,17 @@ class Rollout:
         """The newest epoch."""
         return self._epochs[-1]
 
-    def aim(self, policies: PolicySet, rules: tuple[DestinationRule, ...] = ()) -> Intent:
-        """Set what is to be reached, and return it; the same as before for the same objects."""
-        before = self._target
-        if policies is not before.policies or rules is not before.rules:
-            self._target = self._intent(before.number + 1, policies, rules)
+    def aim(self, policies: PolicySet, rules: tuple[DestinationRule, ...], root: str) -> Intent:
+        """Set what is to be reached, and return it; the same as before for the same objects.
+
+        Args:
+            policies: The PeerAuthentications.
+            rules: The DestinationRules.
+            root: The root namespace; with another one everything is read anew, in one step.
+        """
+        old = self._target
+        if policies is not old.policies or rules is not old.rules or root != old.root:
+            self._target = _intent(old.number + 1, policies, rules, root)
         return self._target
 
     def add(self, uid: str) -> None:
@@ -200,6 +210,9 @@ class Rollout:
         for proxy in self._proxies.values():
             proxy.settle(now)
         if not self._epochs:
+            self._started = now
+        if not self._epochs or self.current.target.root != self._target.root:
+            self._blockers, self._silent = set(), set()
             return self._begin(self._target, ())
         waited = {
             uid: proxy
@@ -262,6 +275,14 @@ class Rollout:
         """Tell whether the proxy of a pod, as a client, goes by an intent or a later one."""
         return self._surely(workload.uid, lambda epoch: epoch.dial.number >= since, now)
 
+    def waited_for(self, now: float) -> set[str]:
+        """Return the proxies whose confirmation counts."""
+        return {uid for uid, one in self._proxies.items() if self._is_waited_for(one, now)}
+
+    def deadline(self, uid: str) -> float:
+        """Return until when a proxy is waited for."""
+        return self._deadline(self._proxies[uid])
+
     def is_left_behind(self, uid: str, now: float) -> bool:
         """Tell whether the others go on without this proxy."""
         proxy = self._proxies.get(uid)
@@ -277,21 +298,16 @@ class Rollout:
             return False
         return all(holds(epoch) for epoch in self._from(proxy.settled))
 
-    def _intent(
-        self, number: int, policies: PolicySet, rules: tuple[DestinationRule, ...]
-    ) -> Intent:
-        return Intent(number, policies, rules, ModeIndex(policies, self._root_namespace))
-
     def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
         number = self.current.number + 1 if self._epochs else 0
         stage = _stage(self._target, dial, former)
-        acceptance = Acceptance(stage, self._root_namespace)
+        acceptance = Acceptance(stage, self._target.root)
         self._epochs.append(Epoch(number, self._target, dial, former, stage, acceptance))
         return self.current
 
     def _meet(self, proxy: _Proxy, now: float) -> None:
         proxy.is_known = True
-        if now - self._started < RETURN:
+        if now < self._started + RETURN:
             proxy.behind_since = now
         else:
             # A new pod: it had no configuration, and gets the newest.
@@ -307,7 +323,7 @@ class Rollout:
 
     def _is_waited_for(self, proxy: _Proxy, now: float) -> bool:
         if not proxy.is_known:
-            return now - self._started < RETURN
+            return now < self._started + RETURN
         return not proxy.is_late(now)
 
     def _deadline(self, proxy: _Proxy) -> float:
@@ -357,7 +373,7 @@ class Rollout:
 
     def _matters(self, intent: Intent, servers: Iterable[Workload]) -> bool:
         stage = _stage(self._target, intent, (intent,))
-        acceptance = Acceptance(stage, self._root_namespace)
+        acceptance = Acceptance(stage, self._target.root)
         return any(acceptance.workload(one) != self._target.modes.workload(one) for one in servers)
 
     def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
@@ -381,10 +397,12 @@ class Rollout:
         self._epochs = kept[-MOST_EPOCHS:]
 
 
+def _intent(
+    number: int, policies: PolicySet, rules: tuple[DestinationRule, ...], root: str
+) -> Intent:
+    return Intent(number, policies, rules, root, ModeIndex(policies, root))
+
+
 def _stage(target: Intent, dial: Intent, former: Iterable[Intent]) -> Stage:
     remembered = (Former(one.policies, one.rules is not target.rules) for one in former)
     return Stage(target.policies, dial.policies, tuple(remembered))
-
-
-def _same_modes(left: InboundModes, right: InboundModes) -> bool:
-    return (left.default, left.ports) == (right.default, right.ports)

@@ -1,4 +1,4 @@
-"""Write what is true of each PeerAuthentication into its status.
+"""Write what is true of each PeerAuthentication and DestinationRule into its status.
 
 Woken by every push and every ACK, it writes only what differs from what is stored, and takes a
 pause between rounds: a roll-out that moves a thousand proxies costs a few writes, not a thousand.
@@ -6,17 +6,16 @@ pause between rounds: a roll-out that moves a thousand proxies costs a few write
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from mutua.api.object import PEER_AUTHENTICATIONS, Object
-from mutua.api.security import PeerAuthentication, parse_peer_authentication
-from mutua.controlplane.enforcement import Condition, ProxyState, conditions, invalid
-from mutua.controlplane.mesh_config import LiveSettings
+from mutua.api.object import Key, Object
+from mutua.controlplane.enforcement import Condition
+from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.status_view import StatusView
 from mutua.foundation.clock import Clock, rfc3339
-from mutua.foundation.errors import Conflict, Rejected, Unavailable
-from mutua.store.mirror import Address
+from mutua.foundation.errors import Conflict, Unavailable
+from mutua.model.snapshot import MeshSnapshot
 from mutua.store.port import NotFound, ObjectStore
 
 SETTLE: Final = 0.01
@@ -33,30 +32,29 @@ class Mesh(Protocol):
     """What the writer asks the control plane."""
 
     @property
-    def policies(self) -> Mapping[Address, Object]:
-        """Every PeerAuthentication as stored."""
+    def snapshot(self) -> MeshSnapshot | None:
+        """The last pushed state."""
         ...
 
-    def since(self, policy: Object) -> int | None:
-        """Return the first generation that contains this state of a policy."""
+    @property
+    def policies(self) -> Mapping[Key, Object]:
+        """Every PeerAuthentication and DestinationRule as stored."""
         ...
 
-    def proxies(self) -> Sequence[ProxyState]:
-        """Return every proxy."""
+    @property
+    def receipts(self) -> Receipts:
+        """What proxies have made of them."""
         ...
 
 
 class StatusWriter:
-    """Keeps the status of every PeerAuthentication true."""
+    """Keeps the status of every PeerAuthentication and DestinationRule true."""
 
-    def __init__(
-        self, store: ObjectStore, mesh: Mesh, clock: Clock, settings: LiveSettings
-    ) -> None:
+    def __init__(self, store: ObjectStore, mesh: Mesh, clock: Clock) -> None:
         """Prepare; nothing happens before `run`."""
         self._store = store
         self._mesh = mesh
         self._clock = clock
-        self._settings = settings
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -73,55 +71,26 @@ class StatusWriter:
             await asyncio.sleep(PAUSE)
 
     async def _round(self) -> None:
-        policies = dict(self._mesh.policies)
-        parsed = {key: _parse(policy) for key, policy in policies.items()}
-        by_namespace: dict[str, list[PeerAuthentication]] = defaultdict(list)
-        for value in parsed.values():
-            if isinstance(value, PeerAuthentication):
-                by_namespace[value.namespace].append(value)
-        proxies = self._mesh.proxies()
-        for key, policy in policies.items():
-            since = self._mesh.since(policy)
-            if since is None:
-                continue  # newer than the last push, which will wake us
-            await self._write(policy, self._conditions(parsed[key], since, by_namespace, proxies))
+        snapshot = self._mesh.snapshot
+        if snapshot is None:
+            return
+        view = StatusView(snapshot, self._mesh.receipts)
+        for key, policy in self._mesh.policies.items():
+            if self._mesh.receipts.has(key, policy):  # else the next push will wake us
+                await self._write(key, policy, view.conditions(key, policy))
 
-    def _conditions(
-        self,
-        policy: PeerAuthentication | Rejected,
-        since: int,
-        by_namespace: Mapping[str, list[PeerAuthentication]],
-        proxies: Sequence[ProxyState],
-    ) -> tuple[Condition, ...]:
-        if isinstance(policy, Rejected):
-            return invalid(str(policy))
-        root = self._settings.current.root_namespace
-        rivals = [
-            rival
-            for namespace in {policy.namespace, root}
-            for rival in by_namespace.get(namespace, ())
-        ]
-        return conditions(policy, since=since, rivals=rivals, proxies=proxies, root_namespace=root)
-
-    async def _write(self, policy: Object, found: Sequence[Condition]) -> None:
+    async def _write(self, key: Key, policy: Object, found: Sequence[Condition]) -> None:
         status = _status(policy, found, rfc3339(self._clock.now()))
         if status == policy.get("status"):
             return
         try:
-            await self._store.update_status(PEER_AUTHENTICATIONS, {**policy, "status": status})
+            await self._store.update_status(key.resource, {**policy, "status": status})
         except (Conflict, NotFound):
             # Somebody changed or deleted it: its event starts another round.
             self._woken.set()
         except Unavailable as error:
             log.warning("status not written", extra={"reason": str(error)})
             self._woken.set()
-
-
-def _parse(policy: Object) -> PeerAuthentication | Rejected:
-    try:
-        return parse_peer_authentication(policy)
-    except Rejected as error:
-        return error
 
 
 def _status(policy: Object, found: Sequence[Condition], now: str) -> dict[str, Any]:

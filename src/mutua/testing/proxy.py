@@ -65,9 +65,9 @@ class Proxy:
                 {one.name: one.version for one in response.resources if one.name not in bad}
             )
             error = f"Error adding/updating listener(s) {', '.join(bad)}: no" if bad else ""
-            self.session.receive(
-                Request(type_url=response.type_url, nonce=response.nonce, error=error)
-            )
+            request = Request(type_url=response.type_url, nonce=response.nonce, error=error)
+            for rejection in self.session.receive(request):
+                self.feed.on_rejection(rejection)
         self.feed.report()
 
 

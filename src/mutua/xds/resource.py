@@ -75,10 +75,11 @@ class Changes:
 class Layer(Mapping[str, Resource]):
     """An immutable set of resources that many proxies share by reference."""
 
-    __slots__ = ("__weakref__", "_by_name", "_last_changes", "_last_since")
+    __slots__ = ("__weakref__", "_by_name", "_last_changes", "_last_since", "_origins")
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
         self._by_name = {resource.name: resource for resource in resources}
+        self._origins: frozenset[Key] | None = None
         self._last_since: weakref.ref[Layer] | None = None
         self._last_changes = Changes()
 
@@ -93,6 +94,13 @@ class Layer(Mapping[str, Resource]):
     @override
     def __len__(self) -> int:
         return len(self._by_name)
+
+    @property
+    def origins(self) -> frozenset[Key]:
+        """The policies that shaped anything in it."""
+        if self._origins is None:
+            self._origins = frozenset(key for one in self._by_name.values() for key in one.origins)
+        return self._origins
 
     def changes(self, since: "Layer") -> Changes:
         """Return what separates this layer from an older one; remembered for the last one asked."""
@@ -166,3 +174,8 @@ def _compare(new: Mapping[str, Resource], old: Mapping[str, Resource]) -> Change
 
 ProxyResources = Mapping[str, ResourceSet]
 """What one proxy is given: type URL (CLUSTER, ENDPOINT, LISTENER, ROUTE) to resources."""
+
+
+def is_shaped_by(resources: ProxyResources, key: Key) -> bool:
+    """Tell whether a policy shaped anything of what a proxy is given."""
+    return any(key in layer.origins for kind in resources.values() for layer in kind.layers)

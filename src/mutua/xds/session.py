@@ -192,7 +192,11 @@ class DeltaSession:
             subscription.mark(sent.removed)
         news = tuple(
             Rejection(
-                type_url=request.type_url, name=one.name, version=one.version, message=request.error
+                type_url=request.type_url,
+                name=one.name,
+                version=one.version,
+                message=request.error,
+                origins=one.origins,
             )
             for one in culprits
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from mutua.api.object import Key
 from mutua.foundation.errors import Denied
 from mutua.xds.resource import Resource, ResourceSet
 
@@ -62,12 +63,14 @@ class Rejection:
         name: Its name.
         version: The refused version.
         message: The proxy's reason.
+        origins: The policies that shaped it.
     """
 
     type_url: str
     name: str
     version: str
     message: str
+    origins: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ async def in_force(store: MemoryStore, namespace: str, name: str = "default") ->
     return condition(await store.get(PEER_AUTHENTICATIONS, namespace, name), "InForce")
 
 
+async def holds(store: MemoryStore, name: str = "default") -> bool:
+    return (await in_force(store, "shop", name)).get("status") == "True"
+
+
 async def test_a_proxy_is_ready_once_it_has_confirmed_clusters_and_listeners() -> None:
     _store, plane, uid = await start()
     async with running(plane.run):
@@ -93,11 +97,7 @@ async def test_a_changed_policy_is_in_force_only_when_the_change_is() -> None:
         proxy = Proxy(plane.add(uid))
         proxy.connect()
         made = await store.create(PEER_AUTHENTICATIONS, peer_authentication("shop", "STRICT"))
-
-        async def holds() -> bool:
-            return (await in_force(store, "shop")).get("status") == "True"
-
-        await eventually(holds)
+        await eventually(lambda: holds(store))
         proxy.answers = False
         await store.update(PEER_AUTHENTICATIONS, {**made, "spec": DISABLE, "metadata": {
             "name": "default", "namespace": "shop"}})  # fmt: skip
@@ -137,7 +137,7 @@ async def test_a_younger_policy_of_the_same_rank_says_that_it_is_not_used() -> N
         Proxy(plane.add(uid)).connect()
         found = await eventually(lambda: in_force(store, "shop", "b-second"))
         assert (found["status"], found["reason"]) == ("False", "Superseded")
-        assert (await in_force(store, "shop", "a-first"))["status"] == "True"
+        await eventually(lambda: holds(store, "a-first"))
 
 
 async def test_a_selector_in_the_root_namespace_is_said_to_be_ignored() -> None:

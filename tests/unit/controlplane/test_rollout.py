@@ -56,18 +56,19 @@ class Mesh:
 
     def __init__(self, *names: str, first: PolicySet = ()) -> None:
         self.now = 1000.0
-        self.rollout = Rollout(ROOT, self.now - RETURN)
+        self.rollout = Rollout()
         self.workloads = {name: workload("shop", name) for name in names}
         self.generation = 0
-        self.rollout.aim(first)
+        self.rollout.aim(first, (), ROOT)
         self.epoch = self.step()
+        self.now += RETURN
         for name in names:
             self.rollout.add(name)
             self.confirm(name)
         self.settle()
 
     def aim(self, *policies: PeerAuthentication, rules: tuple[DestinationRule, ...] = ()) -> Epoch:
-        self.rollout.aim(policies, rules)
+        self.rollout.aim(policies, rules, ROOT)
         return self.step()
 
     def step(self) -> Epoch:
@@ -147,7 +148,7 @@ def test_a_silent_proxy_is_waited_for_up_to_the_deadline(
         mesh.settle()
     if mesh.rollout.due is not None:
         mesh.now = mesh.rollout.due
-        assert mesh.now >= 1000 + PATIENCE
+        assert mesh.now >= 1000 + RETURN + PATIENCE
         for _ in range(3):
             mesh.step()
             mesh.confirm("web")
@@ -228,13 +229,13 @@ def test_a_new_pod_gets_the_present_epoch_and_holds_up_nothing_before_it_is_ther
 
 
 def test_after_a_restart_proxies_may_have_any_configuration() -> None:
-    rollout = Rollout(ROOT, 0.0)
+    rollout = Rollout()
     workloads = {"old": workload("shop", "old")}
     rollout.add("old")
-    rollout.aim((policy(D),))
+    rollout.aim((policy(D),), (), ROOT)
     rollout.advance(workloads, 0.0)
     rollout.published(1, 0.0)
-    rollout.aim((policy(S),))
+    rollout.aim((policy(S),), (), ROOT)
     assert rollout.advance(workloads, 1.0).dial.policies[0].mode is D
     assert rollout.due == RETURN
     assert rollout.advance(workloads, RETURN).dial.policies[0].mode is S
@@ -253,7 +254,7 @@ def test_a_stricter_mode_waits_for_clients_whose_rules_have_changed() -> None:
     """A DestinationRule that switched mTLS off may still be in force on a client."""
     mesh = Mesh("web", "client", first=(policy(P),))
     off = DestinationRule(namespace="shop", name="off", host="web")
-    mesh.rollout.aim(mesh.epoch.target.policies, (off,))
+    mesh.rollout.aim(mesh.epoch.target.policies, (off,), ROOT)
     mesh.step()
     mesh.confirm("web", "client")
     mesh.settle()
@@ -268,7 +269,7 @@ def test_rules_alone_change_no_listener() -> None:
     mesh = Mesh("web", first=(policy(P),))
     rule_ = DestinationRule(namespace="shop", name="x", host="web")
     policies = mesh.epoch.target.policies
-    mesh.rollout.aim(policies, (rule_,))
+    mesh.rollout.aim(policies, (rule_,), ROOT)
     before = mesh.epoch.acceptance.workload(mesh.workloads["web"])
     mesh.step()
     assert mesh.epoch.acceptance.workload(mesh.workloads["web"]) == before
@@ -278,6 +279,15 @@ def test_rules_alone_change_no_listener() -> None:
     mesh.confirm("web")
     mesh.settle()
     assert mesh.rollout.dials(mesh.workloads["web"], mesh.epoch.dial.number, mesh.now)
+
+
+def test_another_root_namespace_is_one_step() -> None:
+    mesh = Mesh("web", first=(policy(D),))
+    mesh.rollout.aim(mesh.epoch.target.policies, (), "elsewhere")
+    mesh.step()
+    assert mesh.modes("web") is P
+    assert mesh.epoch.dial is mesh.epoch.target
+    assert mesh.rollout.due is None
 
 
 # The properties.
@@ -343,7 +353,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(policies=policy_sets())
     def change(self, policies: PolicySet) -> None:
-        self.mesh.rollout.aim(policies)
+        self.mesh.rollout.aim(policies, (), ROOT)
         self._step()
 
     @rule(name=st.sampled_from(["web", "other", "client"]), skipped=st.integers(0, 2))

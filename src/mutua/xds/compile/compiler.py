@@ -7,8 +7,10 @@ gets the very same object as before.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, TypeVar
 
+from mutua.api.object import Key
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import InboundPort, Workload
@@ -31,7 +33,8 @@ from mutua.xds.resource import (
 K = TypeVar("K")
 
 MAX_SHAPES: Final = 4096
-"""Distinct pod shapes remembered; a shape takes about 10 kB, and a mesh has few."""
+"""Distinct pod shapes remembered; a shape takes about 10 kB, and a mesh has few: as many as there
+are workloads and policies that decide about them."""
 
 
 class Compiler:
@@ -135,7 +138,8 @@ class _State:
         ports = self.snapshot.inbound_ports.get(workload.uid, ())
         shape = InboundShape(ports, self._inbound.workload(workload))
         shared, scoped = self._shared.common, self._shared.scope(workload)
-        inbound = self._shapes.clusters(ports), self._shapes.listener(shape)
+        origins = self._inbound.origins(workload)
+        inbound = self._shapes.clusters(ports), self._shapes.listener(shape, origins)
         return {
             CLUSTER: ResourceSet(shared.clusters, inbound[0], scoped.clusters),
             ENDPOINT: ResourceSet(shared.endpoints, scoped.endpoints),
@@ -157,13 +161,15 @@ class _Shapes:
 
     def __init__(self, settings: MeshSettings) -> None:
         self._settings = settings
-        self._listeners: dict[InboundShape, Layer] = {}
+        self._listeners: dict[tuple[InboundShape, tuple[Key, ...]], Layer] = {}
         self._clusters: dict[tuple[InboundPort, ...], Layer] = {}
 
-    def listener(self, shape: InboundShape) -> Layer:
+    def listener(self, shape: InboundShape, origins: tuple[Key, ...]) -> Layer:
         """Return the layer with `virtualInbound`."""
         return _bounded(
-            self._listeners, shape, lambda: Layer([virtual_inbound(shape, self._settings)])
+            self._listeners,
+            (shape, origins),
+            lambda: Layer([replace(virtual_inbound(shape, self._settings), origins=origins)]),
         )
 
     def clusters(self, ports: tuple[InboundPort, ...]) -> Layer:

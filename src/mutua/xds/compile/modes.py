@@ -17,6 +17,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from mutua.api.object import PEER_AUTHENTICATIONS, Key
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.model.workload import Workload
 from mutua.xds.compile.stage import Stage
@@ -44,7 +45,7 @@ class InboundModes:
 
 @dataclass(slots=True)
 class _Namespace:
-    mode: MutualTlsMode | None = None
+    policy: PeerAuthentication | None = None
     workload_policies: list[PeerAuthentication] = field(default_factory=list)
 
 
@@ -54,29 +55,40 @@ class ModeIndex:
     def __init__(self, policies: Sequence[PeerAuthentication], root_namespace: str) -> None:
         self._namespaces: dict[str, _Namespace] = {}
         self._readings: dict[str, Hashable] = {}
-        mesh: MutualTlsMode | None = None
+        mesh: PeerAuthentication | None = None
         for policy in sorted(policies, key=lambda p: (p.created, p.name, p.namespace)):
             if policy.namespace == root_namespace:
                 # With a selector, a policy of the root namespace is dead.
                 if not policy.selector and mesh is None:
-                    mesh = policy.mode
+                    mesh = policy
                 continue
             namespace = self._namespaces.setdefault(policy.namespace, _Namespace())
             if policy.selector:
                 namespace.workload_policies.append(policy)
-            elif namespace.mode is None:
-                namespace.mode = policy.mode
-        self._mesh = _or(mesh, MutualTlsMode.PERMISSIVE)
+            elif namespace.policy is None:
+                namespace.policy = policy
+        self._mesh = mesh if mesh is not None and mesh.mode is not MutualTlsMode.UNSET else None
 
     def namespace(self, name: str) -> MutualTlsMode:
         """Return the mode of a namespace, which is also what clients go by (section 3.3)."""
-        known = self._namespaces.get(name)
-        return self._mesh if known is None else _or(known.mode, self._mesh)
+        policy = self._wider(name)
+        return MutualTlsMode.PERMISSIVE if policy is None else policy.mode
 
-    def demands(self, namespace: str) -> tuple[MutualTlsMode, tuple[PeerAuthentication, ...]]:
+    def demands(
+        self, namespace: str
+    ) -> tuple[PeerAuthentication | None, tuple[PeerAuthentication, ...]]:
         """Return all that decides about the pods of a namespace: equal means nothing changed."""
         known = self._namespaces.get(namespace)
-        return self.namespace(namespace), () if known is None else tuple(known.workload_policies)
+        return self._wider(namespace), () if known is None else tuple(known.workload_policies)
+
+    def origins(self, workload: Workload) -> tuple[Key, ...]:
+        """Return the policies that decide about a pod."""
+        found = (self._wider(workload.namespace), self._narrow(workload))
+        return tuple(
+            Key(PEER_AUTHENTICATIONS, policy.namespace, policy.name)
+            for policy in found
+            if policy is not None
+        )
 
     def reading(self, namespace: str) -> Hashable:
         """Return all that decides what clients send to a namespace: equal means nothing changed.
@@ -88,7 +100,7 @@ class ModeIndex:
         return self._readings[namespace]
 
     def _read(self, namespace: str) -> Hashable:
-        inherited, policies = self.demands(namespace)
+        inherited, (_, policies) = self.namespace(namespace), self.demands(namespace)
         off = MutualTlsMode.DISABLE
         workloads = []
         for policy in policies:
@@ -101,11 +113,25 @@ class ModeIndex:
     def workload(self, workload: Workload) -> InboundModes:
         """Return what the policies demand of this pod's proxy on each port."""
         inherited = self.namespace(workload.namespace)
+        policy = self._narrow(workload)
+        return InboundModes(inherited) if policy is None else _modes(policy, inherited)
+
+    def _wider(self, namespace: str) -> PeerAuthentication | None:
+        """Return the policy without selector that decides in a namespace: its own or the mesh's."""
+        known = self._namespaces.get(namespace)
+        own = known.policy if known is not None else None
+        return own if own is not None and own.mode is not MutualTlsMode.UNSET else self._mesh
+
+    def _narrow(self, workload: Workload) -> PeerAuthentication | None:
         known = self._namespaces.get(workload.namespace)
-        for policy in known.workload_policies if known is not None else ():
-            if _selects(policy.selector or {}, workload.labels):
-                return _modes(policy, inherited)
-        return InboundModes(inherited)
+        return next(
+            (
+                policy
+                for policy in (known.workload_policies if known is not None else ())
+                if _selects(policy.selector or {}, workload.labels)
+            ),
+            None,
+        )
 
 
 class Acceptance:
@@ -126,6 +152,10 @@ class Acceptance:
                 *((index.demands(namespace), anything) for index, anything in self._former),
             )
         return self._demands[namespace]
+
+    def origins(self, workload: Workload) -> tuple[Key, ...]:
+        """Return the policies by which this pod's proxy decides."""
+        return self._target.origins(workload)
 
     def workload(self, workload: Workload) -> InboundModes:
         """Return what this pod's proxy lets in on each port."""
