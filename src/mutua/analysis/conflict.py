@@ -27,6 +27,9 @@ from mutua.policy.inbound import Outcome
 from mutua.policy.outbound import Destination, Why
 from mutua.policy.peer_authentication import Decision
 
+NOWHERE: Final = "192.0.2.1"
+"""The made-up client's address, which no pod has (RFC 5737)."""
+
 PATHS: Final = {
     Level.RULE: "spec.trafficPolicy.tls",
     Level.PORT: "spec.trafficPolicy.portLevelSettings",
@@ -54,7 +57,7 @@ def client_in(namespace: str, rule: DestinationRule | None = None) -> Workload:
         uid="client",
         namespace=namespace,
         name="client",
-        address="",
+        address=NOWHERE,
         labels=labels,
         service_account="client",
         container_ports={},

@@ -13,9 +13,10 @@ import click
 
 from mutua.api.object import PEER_AUTHENTICATIONS, Object, Resource
 from mutua.cli import lock
-from mutua.cli.client import ALL_NAMESPACES, connect, list_objects
+from mutua.cli.client import ALL_NAMESPACES, connect
 from mutua.cli.columns import print_columns
 from mutua.cli.main import layout_of, mesh_options
+from mutua.cli.mesh import read_objects
 from mutua.cli.mesh_settings import read_settings
 from mutua.model.build import INPUTS, build_snapshot
 from mutua.model.settings import MeshSettings
@@ -51,8 +52,7 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
     """
     layout = layout_of(name, state_dir)
     with connect(layout) as client:
-        objects = {resource: list_objects(client, resource) for resource in INPUTS}
-        settings = read_settings(client)
+        objects, settings = read_objects(client, INPUTS), read_settings(client)
         server = str(client.config.cluster.server)
     rows = build_rows(objects, namespace, settings)
     if output == "json":
@@ -69,14 +69,16 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
 
 
 def build_rows(
-    objects: Mapping[Resource, Sequence[Object]], namespace: str, settings: MeshSettings
+    objects: Mapping[Resource, Sequence[Object]],
+    namespace: str,
+    settings: MeshSettings | None = None,
 ) -> list[Row]:
     """Return one row per exposed port of every pod, by namespace and name.
 
     Args:
         objects: All objects of the kinds that a snapshot is built from.
         namespace: Which pods; "*" for all.
-        settings: Of the mesh.
+        settings: Of the mesh; None for the defaults.
     """
     snapshot = build_snapshot(objects, settings)
     confirmed = {

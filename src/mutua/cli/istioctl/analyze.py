@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -29,6 +30,7 @@ LEVELS: Final = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
 @click.option("--output-threshold", type=LEVELS, default="Info", show_default=True)
 @click.option("--ignore-unknown", is_flag=True, help="Skip files that are no manifests.")
 @switch("--color", help="--color=false: no colours, on a terminal either.")
+@click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
 @click.option("--timeout", hidden=True)
 @click.option("--revision", hidden=True)
 @output_option("log", "json", "yaml", default="log")
@@ -47,7 +49,7 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
     if not sources and not options["use_kube"]:
         raise Rejected("there is nothing to analyze: no files, and --use-kube=false")
     written = list(_written(sources, scope.namespace, **options))
-    mesh, refused = _mesh(scope, [one.obj for one in written], use_kube=options["use_kube"])
+    mesh, refused = _mesh(scope, [one.obj for one in written], **options)
     asked = None if options["everywhere"] else _asked(scope, sources)
     if asked and options["use_kube"] and (missing := sorted(asked - mesh.namespaces.keys())):
         raise Rejected(f'namespaces "{missing[0]}" not found')
@@ -105,24 +107,29 @@ def _written(sources: Sequence[str], namespace: str, **options: Any) -> Iterator
                 yield replace(one, obj={**one.obj, "metadata": metadata})
 
 
-def _mesh(scope: Scope, written: Sequence[Any], *, use_kube: bool) -> tuple[Any, list[Any]]:
+def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, list[Any]]:
     """Return the mesh with the manifests in it, and what the API would say about these."""
     from mutua.analysis.mesh import READS, Mesh
     from mutua.analysis.overlay import overlay
     from mutua.analysis.schema import is_refused, judge
+    from mutua.api.validation.mesh_config import is_mesh_config, parse_mesh_config, read_mesh_config
+    from mutua.model.settings import MeshSettings
 
-    live, settings = {}, None
-    if use_kube:
-        from mutua.cli.istioctl.mesh import read_objects
+    live, settings = {}, MeshSettings()
+    if options["use_kube"]:
+        from mutua.cli.mesh import read_objects
         from mutua.cli.mesh_settings import read_settings
 
         with scope.connect() as client:
             live, settings = read_objects(client, READS), read_settings(client)
     judged = [(obj, judge(obj)) for obj in written]
     accepted = [obj for obj, messages in judged if not is_refused(messages)]
-    return Mesh(overlay(live, accepted), settings), [
-        one for _, messages in judged for one in messages
-    ]
+    for obj in filter(is_mesh_config, accepted):
+        settings = read_mesh_config(obj, MeshSettings())
+    if file := options["mesh_config"]:
+        settings = parse_mesh_config(Path(file).read_text(), MeshSettings(), file)
+    mesh = Mesh(overlay(live, accepted), settings)
+    return mesh, [one for _, messages in judged for one in messages]
 
 
 def _asked(scope: Scope, sources: Sequence[str]) -> frozenset[str]:

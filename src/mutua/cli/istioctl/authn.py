@@ -22,9 +22,9 @@ def tls_check(scope: Scope, client: str, server: str | None) -> None:
     CLIENT is a pod, or TYPE/NAME such as deploy/web.  Without a second argument every Service of
     the mesh is shown.
     """
-    from mutua.cli.istioctl.mesh import read_snapshot
     from mutua.cli.istioctl.target import full_name, parse_target, resolve
     from mutua.cli.istioctl.tls_check import HEADER, find_host, find_services, rows
+    from mutua.cli.mesh import read_snapshot
     from mutua.foundation.errors import Unavailable
 
     source = parse_target(client, scope.namespace)

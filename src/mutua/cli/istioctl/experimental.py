@@ -28,8 +28,8 @@ def describe() -> None:
 def pod(scope: Scope, target: str) -> None:
     """Describe a pod: its Services and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_pod
-    from mutua.cli.istioctl.mesh import read_analysis
     from mutua.cli.istioctl.target import parse_target, resolve
+    from mutua.cli.mesh import read_analysis
 
     with scope.connect() as client:
         found = resolve(client, parse_target(target, scope.namespace))
@@ -43,8 +43,8 @@ def pod(scope: Scope, target: str) -> None:
 def service(scope: Scope, target: str) -> None:
     """Describe a Service: its ports, its pods and the mTLS mode in force."""
     from mutua.cli.istioctl.describe import describe_service
-    from mutua.cli.istioctl.mesh import read_analysis
     from mutua.cli.istioctl.target import parse_target
+    from mutua.cli.mesh import read_analysis
     from mutua.model.service import ServiceName
 
     wanted = parse_target(target, scope.namespace)

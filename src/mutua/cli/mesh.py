@@ -1,4 +1,4 @@
-"""The mesh as istioctl's commands see it: objects of the API, and the model made from them."""
+"""The mesh as commands see it: objects of the API, and the model made from them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from mutua.analysis.analyze import analyze
 from mutua.analysis.mesh import READS, Mesh
 from mutua.analysis.message import Message
-from mutua.api.kinds import KINDS
 from mutua.api.object import Object, Resource
 from mutua.cli.client import list_objects
 from mutua.cli.mesh_settings import read_settings
@@ -15,9 +14,8 @@ from mutua.model.snapshot import MeshSnapshot
 
 
 def read_objects(client: Any, resources: Iterable[Resource]) -> dict[Resource, list[Object]]:
-    """Return all objects of some kinds, of those that the API serves."""
-    served = {kind.resource for kind in KINDS}
-    return {one: list_objects(client, one) for one in resources if one in served}
+    """Return all objects of some kinds."""
+    return {one: list_objects(client, one) for one in resources}
 
 
 def read_snapshot(client: Any) -> MeshSnapshot:
