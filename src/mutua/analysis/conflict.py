@@ -128,7 +128,8 @@ def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
 
 def _client_namespace(mesh: Mesh, rule: DestinationRule, service: Service) -> str:
     """Return whose clients follow a rule: its own namespace's, unless it is made for everybody."""
-    is_private = set(rule.export_to) == {"."} or rule.selector is not None
+    exported = rule.export_to or mesh.settings.default_destination_rule_export_to
+    is_private = set(exported) == {"."} or rule.selector is not None
     if rule.namespace in {service.id.namespace, mesh.root} and not is_private:
         return service.id.namespace
     return rule.namespace
