@@ -199,6 +199,28 @@ def test_every_proxy_is_listed_with_what_it_was_sent(mesh: RunningMesh) -> None:
     assert "SYNCED" in istioctl(mesh, "ps deploy/httpbin.mtls-test -v 1")
 
 
+def test_a_proxy_holds_what_the_control_plane_makes_for_it(mesh: RunningMesh, tmp_path) -> None:
+    saved = tmp_path / "dump.json"
+    saved.write_text(istioctl(mesh, "pc all deploy/httpbin.mtls-test -o json"))
+
+    now = istioctl(mesh, "proxy-status deploy/httpbin.mtls-test")
+    mesh.apply(STRICT)
+    mesh.kubectl(
+        "wait", "pa/default", "-n", "mtls-test", "--for=condition=InForce", "--timeout=60s"
+    )
+    later = istioctl(mesh, f"ps deploy/httpbin.mtls-test -f {saved}")
+    mesh.kubectl("delete", "peerauthentication", "default", "-n", "mtls-test")
+
+    assert now == "Clusters Match\nListeners Match\nRoutes Match\n"
+    assert "Listeners Don't Match\n  ~ virtualInbound: held in another version\n" in later
+
+
+def test_two_proxies_trust_the_same_roots(mesh: RunningMesh) -> None:
+    said = istioctl(mesh, "pc rc deploy/httpbin.mtls-test deploy/curl-client.mtls-test")
+
+    assert "hold the same roots: mutual TLS between them can work" in said
+
+
 def test_versions_of_all_three(mesh: RunningMesh) -> None:
     assert istioctl(mesh, "version").splitlines() == [
         f"client version: {__version__}",
@@ -226,6 +248,7 @@ def test_the_shell_has_an_istioctl(mesh: RunningMesh) -> None:
         ("authn tls-check deploy/httpbin.mtls-test nothing", "no Service is called 'nothing'"),
         ("pc listener plain-pod.mtls-test", "has no sidecar"),
         ("ps plain-pod.mtls-test", "has no sidecar"),
+        ("pc rc deploy/httpbin.mtls-test plain-pod.mtls-test", "has no sidecar"),
         ("x describe svc nope", 'services "nope" not found'),
         ("pc log deploy/httpbin.mtls-test --level loud", "unrecognized logging level: loud"),
     ],

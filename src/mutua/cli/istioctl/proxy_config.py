@@ -1,5 +1,6 @@
 """`proxy-config`: the click side; what is printed comes from the pure modules next to it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "c": "cluster", "clusters": "cluster", "l": "listener", "listeners": "listener",
     "r": "route", "routes": "route", "ep": "endpoint", "endpoints": "endpoint",
     "s": "secret", "secrets": "secret", "b": "bootstrap", "o": "log", "a": "all",
+    "rc": "rootca-compare",
 }  # fmt: skip
 
 FORMATS: Final = ("short", "json", "yaml")
@@ -131,6 +133,26 @@ def bootstrap(source: Source, output: str) -> None:
     click.echo(f"Istio Version: {metadata.get('MUTUA_VERSION', 'unknown')}")
     click.echo(f"Istio Proxy Version: {'.'.join(map(str, numbers))}")
     click.echo(f"Node: {node.get('id', '')}")
+
+
+@command.command("rootca-compare")
+@scoped
+@click.argument("first", metavar="POD[.NAMESPACE]")
+@click.argument("second", metavar="POD[.NAMESPACE]")
+def rootca_compare(scope: Scope, first: str, second: str) -> None:
+    """Tell whether two proxies trust the same roots."""
+    from mutua.cli.istioctl import secrets
+    from mutua.cli.istioctl.admin import DUMP, Admin
+    from mutua.cli.istioctl.target import full_name, parse_target, resolve
+
+    with scope.connect() as client:
+        pods = [resolve(client, parse_target(one, scope.namespace)) for one in (first, second)]
+        answers = [Admin(client).ask(pod, DUMP)[0] for pod in pods]
+    roots = [secrets.roots(dump.readable(json.loads(answer))) for answer in answers]
+    names = " and ".join(full_name(pod) for pod in pods)
+    if roots[0] != roots[1]:
+        raise Rejected(f"{names} hold different roots: mutual TLS between them cannot work")
+    click.echo(f"{names} hold the same roots: mutual TLS between them can work")
 
 
 @command.command("all")

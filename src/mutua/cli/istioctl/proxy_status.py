@@ -1,4 +1,4 @@
-"""`proxy-status`: which proxies are there, and what has each been sent?
+"""`proxy-status`: which proxies are there, what has each been sent, and does one hold it all?
 
 The proxies themselves are asked: what they hold is what they accepted.
 """
@@ -28,15 +28,19 @@ SHOWN: Final = tuple(sorted(name for name in TYPES if name != "ECDS"))
 @scoped
 @click.argument("target", required=False, metavar="[POD | TYPE/NAME][.NAMESPACE]")
 @click.option("-v", "--verbosity", type=click.IntRange(0, 1), default=0, help="1: state per type.")
+@click.option("-f", "--file", default="", help="Compare with a saved dump (- for stdin).")
 @output_option("table", "json", "yaml", default="table")
-def command(scope: Scope, target: str | None, verbosity: int, output: str) -> None:
-    """Show every proxy, or one, and what it has been sent."""
+def command(scope: Scope, target: str | None, verbosity: int, file: str, output: str) -> None:
+    """Show every proxy and what it has been sent; of one POD, what it does not hold of that."""
     from mutua.cli.client import ALL_NAMESPACES, list_objects
     from mutua.cli.istioctl.target import full_name, has_proxy, parse_target, resolve
 
     with scope.connect() as client:
         if target:
             pods = [resolve(client, parse_target(target, scope.namespace))]
+            if file or (output == "table" and not verbosity):
+                click.echo("\n".join(_compared(client, pods[0], file)))
+                return
         else:
             where = scope.named or ALL_NAMESPACES
             pods = [
@@ -77,6 +81,19 @@ def detailed(proxies: Sequence[Proxy]) -> str:
         for one in proxies
     ]
     return render(("NAME", "CLUSTER", *SHOWN, "ISTIOD", "VERSION"), rows)
+
+
+def _compared(client: Any, pod: Object, file: str) -> list[str]:
+    from mutua.cli.istioctl.admin import DUMP, Admin
+    from mutua.cli.istioctl.comparison import held, lines, wanted
+    from mutua.cli.istioctl.source import read_saved
+    from mutua.cli.istioctl.target import require_proxy
+    from mutua.cli.mesh import read_snapshot
+
+    require_proxy(pod)
+    saved = read_saved(file) if file else json.loads(Admin(client).ask(pod, DUMP)[0])
+    should = wanted(read_snapshot(client), pod["metadata"]["uid"])
+    return list(lines(should, held(readable(saved))))
 
 
 def _ask(

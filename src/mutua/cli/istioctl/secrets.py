@@ -15,6 +15,9 @@ HEADER: Final = (
     "RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE",
 )  # fmt: skip
 
+ROOTS: Final = "ROOTCA"
+"""Name of the secret with the roots."""
+
 STATES: Final[Mapping[str, str]] = {
     "dynamicActiveSecrets": "ACTIVE",
     "dynamicWarmingSecrets": "WARMING",
@@ -32,6 +35,18 @@ def secrets(dump: Mapping[str, Any]) -> Object:
         for state in STATES
         if part.get(state)
     }
+
+
+def roots(dump: Mapping[str, Any]) -> frozenset[str]:
+    """Return the serial numbers of the roots that the proxy of a readable dump trusts."""
+    return frozenset(
+        certificate.serial_number
+        for one in secrets(dump).get("dynamicActiveSecrets", ())
+        if one.get("name") == ROOTS
+        for certificate in _certificates(
+            one["secret"].get("validationContext", {}).get("trustedCa", {})
+        )
+    )
 
 
 def rows(found: Mapping[str, Any], now: datetime, prefix: str = "") -> list[tuple[str, ...]]:

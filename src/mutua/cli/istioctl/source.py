@@ -61,7 +61,7 @@ class Source:
 
     def _read(self, *requests: str) -> list[Any]:
         if self.file:
-            return [readable(_saved(self.file))]
+            return [readable(read_saved(self.file))]
         from mutua.cli.istioctl.admin import Admin
         from mutua.cli.istioctl.target import parse_target, resolve
 
@@ -94,7 +94,12 @@ def _statuses(answer: Any) -> list[Object]:
     return list(found)
 
 
-def _saved(file: str) -> Any:
+def read_saved(file: str) -> Any:
+    """Return a dump that was saved in a file, "-" for standard input.
+
+    Raises:
+        Rejected: It is not there, or is none.
+    """
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
         saved = json.loads(text)
