@@ -48,7 +48,7 @@ TWO_ENTRIES = _code("IST0177", W, "ConflictingServiceEntryProtocol", "two Servic
 
 SERVICE_PORT = _code("MUT0101", W, "PortLevelMtlsServicePort", "portLevelMtls names a Service's port; it must name the workload's")
 UNKNOWN_PORT = _code("MUT0102", W, "PortLevelMtlsUnknownPort", "portLevelMtls names a port that no container declares and no Service leads to")
-NAMESPACE_OFF = _code("MUT0103", E, "StrictWhereClientsSendPlaintext", "a workload demands mTLS that the namespace's DISABLE keeps clients from sending")
+NAMESPACE_OFF = _code("MUT0103", E, "StrictWhereClientsSendPlaintext", "a workload demands mTLS that DISABLE of the namespace, or enableAutoMtls: false, keeps clients from sending")
 HEADLESS_OFF = _code("MUT0104", E, "HeadlessPortDisabled", "a workload of a headless Service does not take the mTLS that clients send")
 HEADLESS_MIXED = _code("MUT0105", W, "HeadlessMixedEndpoints", "one pod without a sidecar makes a headless Service plaintext")
 NO_SIDECAR = _code("MUT0106", W, "StrictWithoutSidecar", "STRICT speaks about pods that have no sidecar to enforce it")

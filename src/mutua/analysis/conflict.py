@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mutua.analysis.codes import CONFLICT, HEADLESS_MIXED, HEADLESS_OFF, NAMESPACE_OFF
-from mutua.analysis.mesh import Mesh, PodGroup, target_of
+from mutua.analysis.mesh import Mesh, PodGroup
 from mutua.analysis.message import Message, Origin
 from mutua.analysis.peer_authentication import named
 from mutua.analysis.rules import origin, services_for
 from mutua.analysis.wording import listed
 from mutua.api.destination import DestinationRule
 from mutua.api.security import MutualTlsMode
+from mutua.model.inbound import target_port
 from mutua.model.service import Service, ServicePort
 from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
 from mutua.policy.connection import Verdict, judge
@@ -93,7 +94,7 @@ def _cases(
         if not wanted.items() <= group.workload.labels.items():
             continue
         for port in service.ports:
-            if (target := target_of(port, group.workload)) is None:
+            if (target := target_port(service, port, group.workload)) is None:
                 continue
             endpoint = Endpoint(group.workload.address, target, ready=True, workload=group.workload)
             to = Destination(service=service, port=port, endpoint=endpoint, subset=subset)
@@ -162,7 +163,7 @@ class _Findings:
                 self.mixed[service].refusing.add(demanded.policy)
         elif demanded is None or verdict.works is not False:
             return
-        elif verdict.sent.why is Why.NAMESPACE_DISABLED:
+        elif verdict.sent.why in {Why.NAMESPACE_DISABLED, Why.AUTO_MTLS_OFF}:
             if demanded.mode is MutualTlsMode.STRICT:
                 self.off[demanded.policy, verdict.sent.policy].add(case.place)
         elif verdict.sent.why is Why.ALL_SIDECARS and demanded.mode is MutualTlsMode.DISABLE:
@@ -171,14 +172,17 @@ class _Findings:
     def messages(self) -> Iterator[Message]:
         """Yield what was noted."""
         for (strict, disabled), places in self.off.items():
+            why = "automatic mTLS is off for the mesh"
+            remedy = "write a DestinationRule with ISTIO_MUTUAL, or set enableAutoMtls: true"
+            if disabled:
+                why = f"PeerAuthentication {disabled} says DISABLE"
+                remedy = "let that one say PERMISSIVE or STRICT"
             text = (
-                f"sidecars send plaintext to {listed(sorted(places))}, because PeerAuthentication "
-                f"{disabled} says DISABLE, and this policy refuses it; let that one say PERMISSIVE "
-                "or STRICT"
+                f"sidecars send plaintext to {listed(sorted(places))}, because {why}, and this "
+                f"policy refuses it; {remedy}"
             )
-            yield Message(
-                code=NAMESPACE_OFF, origin=named(strict), text=text, related=(named(disabled),)
-            )
+            related = (named(disabled),) if disabled else ()
+            yield Message(code=NAMESPACE_OFF, origin=named(strict), text=text, related=related)
         for (policy, service), places in self.headless.items():
             text = (
                 f"sidecars send mTLS to {listed(sorted(places))} in spite of DISABLE: of a "

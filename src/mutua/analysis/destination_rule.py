@@ -15,12 +15,13 @@ from mutua.analysis.codes import (
     UNVERIFIED_PORT,
 )
 from mutua.analysis.conflict import client_in
-from mutua.analysis.mesh import Mesh, target_of
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.rules import is_meant, origin, services_for
 from mutua.analysis.wording import listed
 from mutua.api.destination import ClientTls, DestinationRule, TlsMode, TrafficPolicy
 from mutua.api.object import DESTINATION_RULES
+from mutua.model.inbound import target_port
 from mutua.model.service import Service
 from mutua.policy.destination_rule import find_rule
 
@@ -162,7 +163,7 @@ def _ports(
             for service in services
             for port in service.ports
             for group in mesh.behind(service)
-            if target_of(port, group.workload) == number
+            if target_port(service, port, group.workload) == number
         })  # fmt: skip
         text = f"{rule.host} has no port {number}: this entry changes nothing"
         if meant:

@@ -26,6 +26,7 @@ from mutua.api.object import (
 )
 from mutua.api.security import PeerAuthentication
 from mutua.model.build import INPUTS, BuildMemo, build_snapshot
+from mutua.model.inbound import target_port
 from mutua.model.service import Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
@@ -197,7 +198,7 @@ class Mesh:
         for service in self._services.get(pod.namespace, ()):
             if service.selector and service.selector.items() <= pod.labels.items():
                 for port in service.ports:
-                    if (target := target_of(port, pod)) is not None:
+                    if (target := target_port(service, port, pod)) is not None:
                         yield service, port, target
 
     def around(self, service: Service, client_namespace: str = "") -> MeshSnapshot:
@@ -210,7 +211,9 @@ class Mesh:
         endpoints = self.snapshot.endpoints.get(service.id, {})
         if service.selector:
             pods = [one.workload for one in self.behind(service)]
-            endpoints = {port.number: tuple(_endpoints(port, pods)) for port in service.ports}
+            endpoints = {
+                port.number: tuple(_endpoints(service, port, pods)) for port in service.ports
+            }
         return replace(
             self.snapshot,
             services=(service,),
@@ -255,13 +258,6 @@ class Mesh:
         return {**pod, "metadata": {**metadata, "labels": labels}}
 
 
-def target_of(port: ServicePort, pod: Workload) -> int | None:
-    """Return the container port that a Service port leads to, None when the pod has none."""
-    if isinstance(port.target, int):
-        return port.target
-    return pod.container_ports.get(port.target)
-
-
 def maker_of(pod: Object) -> Origin | None:
     """Return the Deployment, StatefulSet or ReplicaSet that made a pod."""
     metadata = pod["metadata"]
@@ -285,9 +281,9 @@ def has_proxy(pod: Object) -> bool:
     return any(one["name"] == PROXY for one in pod["spec"].get("containers") or ())
 
 
-def _endpoints(port: ServicePort, pods: Iterable[Workload]) -> Iterator[Endpoint]:
+def _endpoints(service: Service, port: ServicePort, pods: Iterable[Workload]) -> Iterator[Endpoint]:
     for pod in pods:
-        if (target := target_of(port, pod)) is not None:
+        if (target := target_port(service, port, pod)) is not None:
             yield Endpoint(pod.address, target, ready=True, workload=pod)
 
 

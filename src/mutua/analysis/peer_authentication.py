@@ -33,7 +33,7 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
         governed = [one for one in selected if _oldest(mesh, policy, one) == policy]
         if silenced and not governed:
             continue
-        yield from _says_nothing(policy)
+        yield from _says_nothing(mesh, policy)
         yield from _ports(mesh, policy, governed)
         yield from _unprotected(mesh, policy, governed)
 
@@ -174,11 +174,21 @@ def _shadowed(
         yield _message(INEFFECTIVE, policy, text, path="spec.selector", related=related)
 
 
-def _says_nothing(policy: PeerAuthentication) -> Iterator[Message]:
+def _says_nothing(mesh: Mesh, policy: PeerAuthentication) -> Iterator[Message]:
     modes = {policy.mode, *policy.port_modes.values()}
-    if modes == {MutualTlsMode.UNSET}:
-        text = "sets no mode: everything stays as wider policies have it, or PERMISSIVE"
-        yield _message(INEFFECTIVE, policy, text, path="spec.mtls")
+    if modes != {MutualTlsMode.UNSET}:
+        return
+    text = "sets no mode: everything stays as wider policies have it, or PERMISSIVE"
+    silenced = [
+        one.name
+        for one in mesh.policies_in(policy.namespace)
+        if (one.created, one.name) > (policy.created, policy.name)
+        and bool(one.selector) == bool(policy.selector)
+        and any(is_selected(policy, group) and is_selected(one, group) for group in mesh.groups())
+    ]
+    if silenced:
+        text += f"; and yet it keeps {listed(sorted(silenced))} from counting, for it is older"
+    yield _message(INEFFECTIVE, policy, text, path="spec.mtls")
 
 
 def _ports(
@@ -222,19 +232,24 @@ def _unprotected(
     if MutualTlsMode.STRICT not in {policy.mode, *policy.port_modes.values()}:
         return
     name = f"{policy.namespace}/{policy.name}"
-    bare = sorted({
-        f"{one.name}.{one.workload.namespace}" if policy.namespace == mesh.root else one.name
+    bare = [
+        one
         for one in governed
         if not one.is_meshed
         and one.workload.namespace not in {*SYSTEM_NAMESPACES, mesh.root}
         and _decides_strict(mesh, policy, one, name)
+    ]
+    names = sorted({
+        f"{one.name}.{one.workload.namespace}" if policy.namespace == mesh.root else one.name
+        for one in bare
     })  # fmt: skip
-    if bare:
+    if names:
         text = (
-            f"{listed(bare)} {'has' if len(bare) == 1 else 'have'} no sidecar: nothing there "
+            f"{listed(names)} {'has' if len(names) == 1 else 'have'} no sidecar: nothing there "
             "enforces STRICT, and what is sent from there to STRICT ports is refused"
         )
-        yield _message(NO_SIDECAR, policy, text)
+        related = tuple(dict.fromkeys(one.origin for one in bare))
+        yield _message(NO_SIDECAR, policy, text, related=related)
 
 
 def _decides_strict(mesh: Mesh, policy: PeerAuthentication, group: PodGroup, name: str) -> bool:

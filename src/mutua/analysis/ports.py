@@ -41,10 +41,10 @@ SERVER_FIRST_NAMES: Final[Mapping[str, str]] = {
 def analyze(mesh: Mesh) -> Iterator[Message]:
     """Yield what is to be said about the ports of Services and workloads."""
     for service in mesh.snapshot.services:
-        if not service.is_entry and service.id.namespace not in SYSTEM_NAMESPACES:
-            for port in service.ports:
+        for port in service.ports if service.id.namespace not in SYSTEM_NAMESPACES else ():
+            if not service.is_entry:
                 yield from _naming(mesh, service, port)
-                yield from _silence(mesh, service, port)
+            yield from _silence(mesh, service, port)
     for group in mesh.groups():
         yield from _disagreements(mesh, group)
 
@@ -82,8 +82,12 @@ def _silence(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Messag
     if port.protocol is Protocol.AUTO:
         text = (
             f"port {port.number}: {speaks} servers speak first, and proxies wait for the client's "
-            f"first bytes to learn the protocol, so connections hang; call the port "
-            f"tcp-{port.name or speaks.lower()}, or set appProtocol: tcp"
+            f"first bytes to learn the protocol, so connections hang; "
+        )
+        text += (
+            "set protocol: TCP"
+            if service.is_entry
+            else f"call the port tcp-{port.name or speaks.lower()}, or set appProtocol: tcp"
         )
         yield Message(code=SPEAKS_FIRST, origin=mesh.origin(service), text=text, path="spec.ports")
         return

@@ -59,13 +59,14 @@ def _ports(services: Iterable[Service], workload: Workload) -> tuple[InboundPort
     ports: dict[int, InboundPort] = {}
     for service in services:
         for port in service.ports:
-            number = _target(service, port, workload)
+            number = target_port(service, port, workload)
             if number is not None and number not in ports:
                 ports[number] = InboundPort(number, port.protocol)
     return tuple(ports[number] for number in sorted(ports))
 
 
-def _target(service: Service, port: ServicePort, workload: Workload) -> int | None:
+def target_port(service: Service, port: ServicePort, workload: Workload) -> int | None:
+    """Return the container port that a Service port leads to, None when the pod has none."""
     if isinstance(port.target, str):
         return workload.container_ports.get(port.target)
     return entry_target(port, workload) if service.is_entry else port.target

@@ -69,9 +69,14 @@ exports: st.SearchStrategy[list[str]] = st.sampled_from(
 )
 
 
+def generated_meshes() -> st.SearchStrategy[MeshSnapshot]:
+    """Return meshes."""
+    return generated_objects().map(lambda drawn: build_snapshot(*drawn))
+
+
 @st.composite
-def generated_meshes(draw: st.DrawFn) -> MeshSnapshot:
-    """Draw a mesh."""
+def generated_objects(draw: st.DrawFn) -> tuple[dict[Resource, list[Object]], MeshSettings]:
+    """Draw the objects and the settings of a mesh."""
     objects: dict[Resource, list[Object]] = {
         PODS: [_client(draw, number, namespace) for number, namespace in enumerate(NAMESPACES)],
         SERVICES: [],
@@ -93,7 +98,7 @@ def generated_meshes(draw: st.DrawFn) -> MeshSnapshot:
             ready = draw(st.integers(0, 4)) > 0
             piece = endpoint_slice(owner, [one], ready=ready, name=str(index))
             objects[ENDPOINT_SLICES].append(piece)
-    return build_snapshot(objects, draw(_settings()))
+    return objects, draw(_settings())
 
 
 def _some(values: tuple[Any, ...], most: int, least: int = 0) -> st.SearchStrategy[list[Any]]:

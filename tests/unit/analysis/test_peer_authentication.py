@@ -137,7 +137,7 @@ def test_only_the_oldest_policy_without_selector_counts() -> None:
             "shop/a-younger: the older policy default is the only one that counts for namespace shop; "
             "this one changes nothing, not even where the older one leaves the mode UNSET"
         ),
-        "shop/default: sets no mode: everything stays as wider policies have it, or PERMISSIVE",
+        "shop/default: sets no mode: everything stays as wider policies have it, or PERMISSIVE; and yet it keeps a-younger from counting, for it is older",
     ]
 
 
