@@ -180,17 +180,23 @@ class ControlPlane:
         self._status.wake()
         if self._epoch is None or uid not in self._feeds:
             return
-        now = _now()
+        self._take_note(uid, progress)
+        self._wake_status_at(_now() + SETTLE)
+
+    def _take_note(self, uid: str, progress: Progress) -> None:
+        """Draw conclusions from what a proxy has confirmed and refused."""
+        generation = progress.acknowledged
+        if generation >= self._feeds[uid].generation > 0:
+            generation = self.generation  # what came since does not concern it
         can_go_on = self._rollout.report(
             uid,
-            generation=progress.acknowledged,
+            generation=generation,
             refuses=any(one.name == VIRTUAL_INBOUND for one in progress.rejections),
-            now=now,
+            now=_now(),
         )
-        released = self._quarantine.confirmed(uid, progress.acknowledged, _refused_by(progress))
+        released = self._quarantine.confirmed(uid, generation, _refused_by(progress))
         if can_go_on or released:
             self._changed.set()
-        self._wake_status_at(now + SETTLE)
 
     def _wake_status_at(self, due: float) -> None:
         """A confirmation counts only later, and then changes what is true."""
@@ -306,7 +312,10 @@ class ControlPlane:
         if self._given is None or self._epoch is None or uid not in self._given.workloads:
             return
         resources = self._compiler.compile(self._given, uid, self._epoch.stage)
-        feed.publish(resources, self.generation)
+        if resources is not feed.resources:
+            feed.publish(resources, self.generation)
+        elif feed.progress.acknowledged >= feed.generation:
+            self._take_note(uid, feed.progress)
 
 
 def _now() -> float:

@@ -352,9 +352,11 @@ class Rollout:
     def _hears(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
         if proxy.refuses:
             return True  # it decided for itself
+        before, after = self.current.dial.modes, self._target.modes
+        if before.reading(workload.namespace) == after.reading(workload.namespace):
+            return True  # clients send it what they sent before
         if epoch < self._epochs[0].number:
             return False
-        before, after = self.current.dial.modes, self._target.modes
         return all(
             may_switch(before, after, workload, one.acceptance.workload(workload))
             for one in self._from(epoch)
@@ -374,7 +376,8 @@ class Rollout:
     def _matters(self, intent: Intent, servers: Iterable[Workload]) -> bool:
         stage = _stage(self._target, intent, (intent,))
         acceptance = Acceptance(stage, self._target.root)
-        return any(acceptance.workload(one) != self._target.modes.workload(one) for one in servers)
+        target = self._target.modes
+        return any(acceptance.workload(one) != target.workload(one) for one in servers)
 
     def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
         """Tell whether a proxy that is at an epoch or later holds up the next step."""

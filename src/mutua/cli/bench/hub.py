@@ -132,10 +132,10 @@ class Hub:
 
     async def wait_confirmed(self, generation: int) -> None:
         """Return once every proxy has confirmed a state of the mesh."""
-        behind = set(range(len(self._feeds)))
+        behind = self._feeds
         while behind:
             self._moved.clear()
-            behind = {n for n in behind if self._feeds[n].progress.acknowledged < generation}
+            behind = [feed for feed in behind if _is_behind(feed, generation)]
             if behind:
                 await self._moved.wait()
 
@@ -162,6 +162,11 @@ class Hub:
             return
         known = await self._store.get(PEER_AUTHENTICATIONS, namespace, "default")
         await self._store.update(PEER_AUTHENTICATIONS, {**known, "spec": policy["spec"]})
+
+
+def _is_behind(feed: Feed, generation: int) -> bool:
+    """Tell whether a proxy has yet to confirm something of a generation that concerns it."""
+    return feed.progress.acknowledged < min(generation, feed.generation or generation)
 
 
 async def serve(directory: Path, proxies: int, services: int) -> None:

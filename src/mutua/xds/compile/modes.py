@@ -55,6 +55,7 @@ class ModeIndex:
     def __init__(self, policies: Sequence[PeerAuthentication], root_namespace: str) -> None:
         self._namespaces: dict[str, _Namespace] = {}
         self._readings: dict[str, Hashable] = {}
+        self._alike: dict[str, InboundModes] = {}
         mesh: PeerAuthentication | None = None
         for policy in sorted(policies, key=lambda p: (p.created, p.name, p.namespace)):
             if policy.namespace == root_namespace:
@@ -112,9 +113,19 @@ class ModeIndex:
 
     def workload(self, workload: Workload) -> InboundModes:
         """Return what the policies demand of this pod's proxy on each port."""
-        inherited = self.namespace(workload.namespace)
         policy = self._narrow(workload)
-        return InboundModes(inherited) if policy is None else _modes(policy, inherited)
+        if policy is not None:
+            return _modes(policy, self.namespace(workload.namespace))
+        # Nothing tells the pods of the namespace apart.
+        name = workload.namespace
+        if name not in self._alike:
+            self._alike[name] = InboundModes(self.namespace(name))
+        return self._alike[name]
+
+    def is_alike(self, namespace: str) -> bool:
+        """Tell whether nothing tells the pods of a namespace apart."""
+        known = self._namespaces.get(namespace)
+        return known is None or not known.workload_policies
 
     def _wider(self, namespace: str) -> PeerAuthentication | None:
         """Return the policy without selector that decides in a namespace: its own or the mesh's."""
@@ -124,14 +135,10 @@ class ModeIndex:
 
     def _narrow(self, workload: Workload) -> PeerAuthentication | None:
         known = self._namespaces.get(workload.namespace)
-        return next(
-            (
-                policy
-                for policy in (known.workload_policies if known is not None else ())
-                if _selects(policy.selector or {}, workload.labels)
-            ),
-            None,
-        )
+        for policy in known.workload_policies if known is not None else ():
+            if _selects(policy.selector or {}, workload.labels):
+                return policy
+        return None
 
 
 class Acceptance:
@@ -139,6 +146,7 @@ class Acceptance:
 
     def __init__(self, stage: Stage, root_namespace: str) -> None:
         self._demands: dict[str, tuple[object, ...]] = {}
+        self._alike: dict[str, InboundModes] = {}
         self._target = ModeIndex(stage.target, root_namespace)
         self._former = [
             (ModeIndex(former.policies, root_namespace), former.anything) for former in stage.former
@@ -159,9 +167,17 @@ class Acceptance:
 
     def workload(self, workload: Workload) -> InboundModes:
         """Return what this pod's proxy lets in on each port."""
-        wanted = self._target.workload(workload)
         if not self._former:
-            return wanted
+            return self._target.workload(workload)
+        name = workload.namespace
+        if name in self._alike:
+            return self._alike[name]
+        found = self._joined(workload)
+        if all(index.is_alike(name) for index in (self._target, *(one for one, _ in self._former))):
+            self._alike[name] = found
+        return found
+
+    def _joined(self, workload: Workload) -> InboundModes:
         senders = [
             _Sender(index, workload, anything=anything)
             for index, anything in ((self._target, False), *self._former)
