@@ -24,6 +24,7 @@ from mutua.api.object import (
     REPLICA_SETS,
     SERVICE_ENTRIES,
     SERVICES,
+    STATEFUL_SETS,
     Object,
     Resource,
 )
@@ -42,7 +43,7 @@ from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
 
-OWNERS: Final = (DEPLOYMENTS, REPLICA_SETS)
+OWNERS: Final = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS)
 
 READ: Final = (
     PODS,

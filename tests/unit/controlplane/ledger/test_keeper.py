@@ -1,0 +1,157 @@
+"""What proxies report becomes objects, survives restarts, and can be forgotten."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from mutua.api.object import CONFIG_MAPS, NAMESPACES, PLAINTEXT_CALLERS, PODS, SERVICES, Object
+from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.ledger.keeper import REST, Keeper, Refusal
+from mutua.controlplane.ledger.watch import NAME, from_config_map
+from mutua.store.memory import MemoryStore
+from mutua.testing.clock import ManualClock
+from mutua.testing.mesh import namespace, pod, service
+from mutua.testing.polling import eventually
+from mutua.testing.proxy import running
+from mutua.xds.sighting import Sighting, Speaks
+
+CALL = Sighting("10.244.0.7", 40000, 8080, Speaks.HTTP, "web")
+REFUSED = Sighting("10.244.0.7", 40001, 8080, Speaks.TCP, refused=True)
+HTTP = {"name": "http", "port": 80, "targetPort": 8080}
+
+
+class Mesh:
+    """A store, a control plane, and two pods: `web` and `client`, which has no sidecar."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.plane = ControlPlane(self.store, clock=self.clock)
+        self.server = ""
+        self.client: Object = {}
+
+    async def fill(self) -> None:
+        await self.store.create(NAMESPACES, namespace("shop", None))
+        web = await self.store.create(PODS, pod("shop", "web", "10.244.0.2"))
+        self.client = await self.store.create(
+            PODS, pod("shop", "client", "10.244.0.7", meshed=False)
+        )
+        await self.store.create(SERVICES, service("shop", "web", HTTP))
+        self.server = web["metadata"]["uid"]
+
+    def keeper(self) -> Keeper:
+        return Keeper(self.store, self.clock, lambda: self.plane.snapshot)
+
+    async def entries(self) -> list[Any]:
+        return list((await self.store.list(PLAINTEXT_CALLERS)).items)
+
+
+async def start() -> Mesh:
+    mesh = Mesh()
+    await mesh.fill()
+    return mesh
+
+
+async def test_a_caller_is_written_at_once_and_its_numbers_later() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    async with running(mesh.plane.run), running(keeper.run):
+        keeper.witness(mesh.server)(CALL)
+        [entry] = await eventually(mesh.entries)
+        assert entry["metadata"]["namespace"] == "shop"
+        assert entry["spec"]["caller"] == {"kind": "Pod", "namespace": "shop", "name": "client"}
+        assert (entry["status"]["reason"], entry["status"]["count"]) == ("NoSidecar", 1)
+
+        for _ in range(9):
+            keeper.witness(mesh.server)(CALL)
+        await asyncio.sleep(REST / 2)
+        assert (await mesh.entries())[0]["status"]["count"] == 1
+        await asyncio.sleep(REST)
+        assert (await mesh.entries())[0]["status"]["count"] == 10
+
+
+async def test_what_was_seen_survives_a_restart_and_the_gap_is_known() -> None:
+    mesh = await start()
+    first = mesh.keeper()
+    async with running(mesh.plane.run):
+        async with running(first.run):
+            for _ in range(3):
+                first.witness(mesh.server)(CALL)
+            await eventually(mesh.entries)
+        assert (await mesh.entries())[0]["status"]["count"] == 3
+
+        mesh.clock.advance(timedelta(minutes=5))
+        second = mesh.keeper()
+        async with running(second.run):
+            second.witness(mesh.server)(CALL)
+        assert (await mesh.entries())[0]["status"]["count"] == 4
+
+    watched = from_config_map(await mesh.store.get(CONFIG_MAPS, "istio-system", NAME))
+    assert watched is not None
+    assert watched.missed == timedelta(minutes=5)
+    assert watched.until - watched.since == timedelta(minutes=5)
+
+
+async def test_a_deleted_entry_is_forgotten() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    async with running(mesh.plane.run), running(keeper.run):
+        keeper.witness(mesh.server)(CALL)
+        keeper.witness(mesh.server)(CALL)
+        [entry] = await eventually(mesh.entries)
+        await mesh.store.delete(PLAINTEXT_CALLERS, "shop", entry["metadata"]["name"])
+        await asyncio.sleep(0.1)
+        keeper.witness(mesh.server)(CALL)
+        [entry] = await eventually(mesh.entries)
+
+    assert entry["status"]["count"] == 1
+
+
+async def test_a_refusal_is_told_at_once_with_what_is_known_about_the_caller() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    told: list[Refusal] = []
+    keeper.on_refusal = told.append
+    async with running(mesh.plane.run), running(keeper.run):
+        keeper.witness(mesh.server)(REFUSED)
+        keeper.witness(mesh.server)(CALL)
+        keeper.witness(mesh.server)(REFUSED)
+
+    assert [one.served_before for one in told] == [False, True]
+    assert {one.server for one in told} == {mesh.server}
+    assert told[1].entry.key.caller.short == "pod/client.shop"
+
+
+async def test_a_pod_that_has_gone_meanwhile_is_still_named() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    async with running(mesh.plane.run), running(keeper.run):
+        await mesh.store.delete(PODS, "shop", "client")
+        await asyncio.sleep(0.1)
+        keeper.witness(mesh.server)(CALL)
+        [entry] = await eventually(mesh.entries)
+
+    assert entry["spec"]["caller"]["name"] == "client"
+
+
+async def test_probes_and_pods_that_are_unknown_are_not_noted() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    async with running(mesh.plane.run), running(keeper.run):
+        keeper.witness(mesh.server)(Sighting("127.0.0.6", 1, 8080, Speaks.HTTP))
+        keeper.witness("nobody")(CALL)
+        await asyncio.sleep(2 * REST)
+
+    assert await mesh.entries() == []
+
+
+async def test_an_entry_that_cannot_be_written_does_not_end_the_others() -> None:
+    mesh = await start()
+    keeper = mesh.keeper()
+    await mesh.store.create(
+        PLAINTEXT_CALLERS, {"metadata": {"namespace": "shop", "name": "not-ours"}, "spec": {}}
+    )
+    async with running(mesh.plane.run), running(keeper.run):
+        keeper.witness(mesh.server)(CALL)
+
+    assert len(await mesh.entries()) == 2
