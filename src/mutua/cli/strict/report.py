@@ -47,7 +47,8 @@ def verdict(waves: Sequence[Wave]) -> str:
     if is_good(waves):
         return f"{held} of {len(waves)} waves changed to STRICT; the others had nothing to change"
     stopped = next(wave for wave in waves if wave.outcome not in GOOD)
-    return f"stopped at {stopped.title}: {stopped.outcome.value}; {held} earlier waves stay STRICT"
+    earlier = f"; {held} before it stay STRICT" if held else ""
+    return f"stopped at {stopped.title}: {stopped.outcome.value}{earlier}"
 
 
 def document(waves: Sequence[Wave], now: datetime) -> dict[str, Any]:

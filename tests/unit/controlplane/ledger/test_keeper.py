@@ -1,16 +1,26 @@
 """What proxies report becomes objects, survives restarts, and can be forgotten."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from mutua.api.object import CONFIG_MAPS, NAMESPACES, PLAINTEXT_CALLERS, PODS, SERVICES, Object
+from mutua.api.object import (
+    CONFIG_MAPS,
+    DESTINATION_RULES,
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    PLAINTEXT_CALLERS,
+    PODS,
+    SERVICES,
+    Object,
+)
 from mutua.controlplane.controlplane import ControlPlane
-from mutua.controlplane.ledger.keeper import REST, Keeper, Refusal
+from mutua.controlplane.ledger.keeper import REST, SETTLE, Keeper, Refusal
 from mutua.controlplane.ledger.watch import NAME, from_config_map
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
-from mutua.testing.mesh import namespace, pod, service
+from mutua.testing.mesh import destination_rule, endpoint_slice, namespace, pod, service
 from mutua.testing.polling import eventually
 from mutua.testing.proxy import running
 from mutua.xds.sighting import Sighting, Speaks
@@ -155,3 +165,28 @@ async def test_an_entry_that_cannot_be_written_does_not_end_the_others() -> None
         keeper.witness(mesh.server)(CALL)
 
     assert len(await mesh.entries()) == 2
+
+
+async def test_a_rule_that_has_just_gone_is_still_the_reason_for_a_moment() -> None:
+    """The client's proxy has yet to hear of it, and to leave its connections."""
+    mesh = await start()
+    other = await mesh.store.create(PODS, pod("shop", "other", "10.244.0.8"))
+    web = {"metadata": {"uid": mesh.server}, "status": {"podIP": "10.244.0.2"}}
+    await mesh.store.create(ENDPOINT_SLICES, endpoint_slice(service("shop", "web", HTTP), [web]))
+    off = destination_rule("shop", "web", {"tls": {"mode": "DISABLE"}})
+    await mesh.store.create(DESTINATION_RULES, off)
+    keeper = mesh.keeper()
+    call = replace(CALL, source=other["status"]["podIP"])
+
+    async def reason() -> str:
+        keeper.witness(mesh.server)(call)
+        await asyncio.sleep(2 * REST)
+        return str((await mesh.entries())[0]["status"]["reason"])
+
+    async with running(mesh.plane.run), running(keeper.run):
+        assert await reason() == "DestinationRule"
+        await mesh.store.delete(DESTINATION_RULES, "shop", "rule")
+        await asyncio.sleep(0.1)
+        assert await reason() == "DestinationRule"
+        mesh.clock.advance(SETTLE)
+        assert await reason() == "PodAddress"
