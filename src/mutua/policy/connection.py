@@ -89,11 +89,11 @@ class Verdict:
 
     @property
     def culprit(self) -> str:
-        """The object to edit when it does not work, "" when the cause is none.
+        """The policy to edit when it does not work, `Kind namespace/name`; "" when it is none.
 
-        `DestinationRule namespace/name` or `PeerAuthentication namespace/name`.
+        The client's rule comes first: whoever wrote it can always say what the server accepts.
         """
-        if self.works:
+        if self.works or self.outcome in {Outcome.NOTHING_SENT, Outcome.HANG}:
             return ""
         if self.sent.setting.source:
             return f"DestinationRule {self.sent.setting.source}"

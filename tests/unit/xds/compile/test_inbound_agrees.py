@@ -1,4 +1,6 @@
-"""The compiled listener does what istio-semantics 2.4 says, cell by cell."""
+"""The compiled listener does what istio-semantics 1.6 and 2.4 say, row by row and cell by cell."""
+
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -7,20 +9,25 @@ from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import InboundPort, Workload
+from mutua.policy.inbound import Outcome
 from mutua.testing.filter_chains import InboundListener
-from mutua.testing.truth_table_inbound import Cell, cells
+from mutua.testing.truth_table import LABELS, TABLE, Row
+from mutua.testing.truth_table_inbound import ARRIVALS, Cell, cells
 from mutua.xds.compile import compile_proxy
 
 PORT, UNDECLARED = 8080, 9090
 
 
-def listener(mode: MutualTlsMode, protocol: Protocol) -> InboundListener:
+def listener(
+    policies: Iterable[PeerAuthentication],
+    ports: Mapping[int, Protocol],
+) -> InboundListener:
     web = Workload(
         uid="u",
         namespace="x",
         name="web",
         address="",
-        labels={},
+        labels=LABELS,
         service_account="web",
         container_ports={},
     )
@@ -29,17 +36,40 @@ def listener(mode: MutualTlsMode, protocol: Protocol) -> InboundListener:
         services=(),
         workloads={"u": web},
         endpoints={},
-        inbound_ports={"u": (InboundPort(PORT, protocol),)},
-        peer_authentications=(PeerAuthentication(namespace="x", name="ns", mode=mode),),
+        inbound_ports={"u": tuple(InboundPort(*port) for port in ports.items())},
+        peer_authentications=tuple(policies),
     )
     return InboundListener(compile_proxy(snapshot, "u"))
+
+
+def namespace_wide(mode: MutualTlsMode) -> PeerAuthentication:
+    return PeerAuthentication(namespace="x", name="ns", mode=mode)
+
+
+def demanded(compiled: InboundListener, port: int) -> MutualTlsMode:
+    plain, mesh = (
+        compiled.outcome(port, ARRIVALS[name]) is Outcome.OK_HTTP
+        for name in ("plain HTTP", "mesh HTTP")
+    )
+    if plain:
+        return MutualTlsMode.PERMISSIVE if mesh else MutualTlsMode.DISABLE
+    assert mesh
+    return MutualTlsMode.STRICT
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("declared", [True, False])
+def test_the_truth_table(row: Row, declared: bool) -> None:
+    compiled = listener(row.policies, {row.port: Protocol.HTTP} if declared else {})
+
+    assert demanded(compiled, row.port) is row.expected
 
 
 @pytest.mark.parametrize(
     "cell", list(cells()), ids=lambda cell: f"{cell.protocol.value} {cell.mode.value}: {cell.name}"
 )
 def test_a_declared_port(cell: Cell) -> None:
-    compiled = listener(cell.mode, cell.protocol)
+    compiled = listener([namespace_wide(cell.mode)], {PORT: cell.protocol})
 
     assert compiled.outcome(PORT, cell.arrival) is cell.expected
 
@@ -50,6 +80,6 @@ def test_a_declared_port(cell: Cell) -> None:
     ids=lambda cell: f"{cell.mode.value}: {cell.name}",
 )
 def test_an_undeclared_port_is_one_without_protocol(cell: Cell) -> None:
-    compiled = listener(cell.mode, Protocol.HTTP)
+    compiled = listener([namespace_wide(cell.mode)], {PORT: Protocol.HTTP})
 
     assert compiled.outcome(UNDECLARED, cell.arrival) is cell.expected
