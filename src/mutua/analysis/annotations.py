@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mutua.analysis.codes import BAD_ANNOTATION, MISPLACED, UNKNOWN_ANNOTATION
-from mutua.analysis.mesh import TEMPLATED, Mesh
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
+from mutua.analysis.pods import TEMPLATED
 from mutua.api.annotations import (
     CHECKS,
     INTERCEPTION,

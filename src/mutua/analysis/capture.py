@@ -7,9 +7,10 @@ behind no Service         clients know only the pod's address: plaintext, which 
 from collections.abc import Iterator
 
 from mutua.analysis.codes import NO_SERVICE, NOT_CAPTURED
-from mutua.analysis.mesh import Mesh, PodGroup
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message
 from mutua.analysis.peer_authentication import named
+from mutua.analysis.pods import PodGroup
 from mutua.analysis.wording import listed
 from mutua.api.annotations import READERS, TRAFFIC, annotations
 from mutua.api.security import MutualTlsMode

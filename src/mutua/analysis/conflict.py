@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mutua.analysis.codes import CONFLICT, HEADLESS_MIXED, HEADLESS_OFF, NAMESPACE_OFF
-from mutua.analysis.mesh import Mesh, PodGroup
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin
 from mutua.analysis.peer_authentication import named
+from mutua.analysis.pods import PodGroup
 from mutua.analysis.rules import origin, services_for
 from mutua.analysis.wording import listed
 from mutua.api.destination import DestinationRule

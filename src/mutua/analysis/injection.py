@@ -12,8 +12,9 @@ from mutua.analysis.codes import (
     PROXY_USER,
     TWO_LABELS,
 )
-from mutua.analysis.mesh import PROXY, Mesh, PodGroup, has_proxy
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Code, Message, Origin, origin_of
+from mutua.analysis.pods import PROXY, PodGroup, has_proxy
 from mutua.api.annotations import annotations
 from mutua.api.object import Object
 from mutua.policy.injection import (

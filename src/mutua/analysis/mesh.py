@@ -9,18 +9,16 @@ Pods that are alike, the replicas of a workload, are judged once.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from mutua.analysis.message import Origin, origin_of
+from mutua.analysis.pods import TEMPLATED, PodGroup, grouped, pods_of
 from mutua.api.destination import DestinationRule
 from mutua.api.object import (
-    DEPLOYMENTS,
     NAMESPACES,
     PODS,
-    REPLICA_SETS,
     SERVICE_ENTRIES,
-    STATEFUL_SETS,
     Object,
     Resource,
 )
@@ -30,58 +28,12 @@ from mutua.model.inbound import target_port
 from mutua.model.service import Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
-from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
-from mutua.policy.injection import SYSTEM_NAMESPACES, Verdict, decide
+from mutua.model.workload import Endpoint, Workload
+from mutua.policy.injection import SYSTEM_NAMESPACES
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
-
-PROXY: Final = "istio-proxy"
-TEMPLATE_HASH: Final = "pod-template-hash"
-
-TEMPLATED: Final = (DEPLOYMENTS, STATEFUL_SETS, REPLICA_SETS)
-"""Kinds that make pods from a template."""
 
 READS: Final = (*INPUTS, NAMESPACES, *TEMPLATED)
 """The kinds that analysis looks at; further ones are only looked up by name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodGroup:
-    """Pods that nothing here can tell apart.
-
-    Attributes:
-        origin: What makes them: a Deployment …, or the pod itself.
-        pods: They, or one made from a template; at least one.
-        workload: The first of them, as the model sees it.
-        ports: TCP ports that its containers declare, the proxy's excepted.
-    """
-
-    origin: Origin
-    pods: tuple[Object, ...]
-    workload: Workload
-    ports: frozenset[int]
-
-    @property
-    def is_meshed(self) -> bool:
-        """Whether they have a sidecar."""
-        return self.workload.accepts_mutual_tls
-
-    @property
-    def is_planned(self) -> bool:
-        """Whether they are yet to be created."""
-        return "status" not in self.pods[0]
-
-    @property
-    def name(self) -> str:
-        """`deploy/web`, for messages."""
-        return self.origin.short
-
-
-class MeshMemo:
-    """What makes the next `Mesh` of nearly the same objects cheap; for one caller."""
-
-    def __init__(self) -> None:
-        self.build = BuildMemo()
-        self.pods: dict[Origin, tuple[Object, Object]] = {}
 
 
 class Mesh:
@@ -99,7 +51,7 @@ class Mesh:
         objects: Mapping[Resource, Iterable[Object]],
         settings: MeshSettings | None = None,
         *,
-        memo: MeshMemo | None = None,
+        memo: BuildMemo | None = None,
     ) -> None:
         """Model the objects.
 
@@ -108,13 +60,12 @@ class Mesh:
             settings: Mesh-wide settings; None for the defaults.
             memo: The caller's memory of the previous call.
         """
-        memo = memo or MeshMemo()
         self.objects = {kind: tuple(found) for kind, found in objects.items()}
         self.settings = settings or MeshSettings()
         self.namespaces = {one["metadata"]["name"]: one for one in self.of_kind(NAMESPACES)}
-        pods = [*self._present(), *self._promised(memo)]
-        self.snapshot = build_snapshot({**self.objects, PODS: pods}, self.settings, memo=memo.build)
-        self._groups = _grouped(pods, self.snapshot)
+        pods = list(pods_of(self.objects, self.namespaces))
+        self.snapshot = build_snapshot({**self.objects, PODS: pods}, self.settings, memo=memo)
+        self._groups = grouped(pods, self.snapshot)
         self._services: dict[str, list[Service]] = defaultdict(list)
         self._entries = {
             ServiceName(one["metadata"].get("namespace") or "", host.lower()): origin_of(one)
@@ -222,122 +173,12 @@ class Mesh:
             destination_rules=tuple(rule for one in namespaces for rule in self.rules_in(one)),
         )
 
-    def _present(self) -> Iterator[Object]:
-        """Yield the pods; one that is yet to be created as injection will label it."""
-        for pod in self.of_kind(PODS):
-            if "deletionTimestamp" not in pod["metadata"]:
-                yield pod if "status" in pod else self._labelled(pod)
-
-    def _promised(self, memo: MeshMemo) -> list[Object]:
-        """Return one pod for each template that has none yet."""
-        makers = {maker_of(pod) for pod in self.of_kind(PODS)}
-        promised, remembered = [], memo.pods
-        memo.pods = {}
-        for resource in TEMPLATED:
-            for one in self.of_kind(resource):
-                origin = origin_of(one)
-                if origin in makers or _is_owned(one) or _wants_none(one):
-                    continue
-                known = remembered.get(origin)
-                is_known = known is not None and known[0] is one
-                pod = known[1] if known and is_known else self._labelled(_pod_of(one, origin))
-                memo.pods[origin] = (one, pod)
-                promised.append(pod)
-        return promised
-
-    def _labelled(self, pod: Object) -> Object:
-        """Return a pod that is yet to be created with the label that injection will give it.
-
-        Of a namespace that nobody has shown us, assume that it is part of the mesh.
-        """
-        metadata = pod["metadata"]
-        namespace = self.namespaces.get(metadata["namespace"])
-        if namespace is not None and decide(namespace, pod).verdict is Verdict.SKIP:
-            return pod
-        labels = {TLS_MODE_LABEL: TLS_MODE_ISTIO, **(metadata.get("labels") or {})}
-        return {**pod, "metadata": {**metadata, "labels": labels}}
-
-
-def maker_of(pod: Object) -> Origin | None:
-    """Return the Deployment, StatefulSet or ReplicaSet that made a pod."""
-    metadata = pod["metadata"]
-    for reference in metadata.get("ownerReferences") or ():
-        if not reference.get("controller"):
-            continue
-        kind, name = reference["kind"], reference["name"]
-        template = (metadata.get("labels") or {}).get(TEMPLATE_HASH, "")
-        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
-            kind, name = "Deployment", name.removesuffix(f"-{template}")
-        return Origin(kind, metadata["namespace"], name)
-    return None
-
 
 def _age(obj: Object) -> str:
     return obj["metadata"].get("creationTimestamp") or ""
-
-
-def has_proxy(pod: Object) -> bool:
-    """Tell whether a pod has a sidecar's container."""
-    return any(one["name"] == PROXY for one in pod["spec"].get("containers") or ())
 
 
 def _endpoints(service: Service, port: ServicePort, pods: Iterable[Workload]) -> Iterator[Endpoint]:
     for pod in pods:
         if (target := target_port(service, port, pod)) is not None:
             yield Endpoint(pod.address, target, ready=True, workload=pod)
-
-
-def _grouped(pods: Iterable[Object], snapshot: MeshSnapshot) -> dict[str, list[PodGroup]]:
-    alike: dict[Any, list[Object]] = defaultdict(list)
-    for pod in pods:
-        workload = snapshot.workloads.get(pod["metadata"]["uid"])
-        if workload is not None:
-            maker = maker_of(pod) or origin_of(pod)
-            alike[maker, frozenset(workload.labels.items()), has_proxy(pod)].append(pod)
-    groups: dict[str, list[PodGroup]] = defaultdict(list)
-    for (maker, _, _), members in alike.items():
-        groups[maker.namespace].append(
-            PodGroup(
-                origin=maker,
-                pods=tuple(members),
-                workload=snapshot.workloads[members[0]["metadata"]["uid"]],
-                ports=frozenset(_declared(members[0])),
-            )
-        )
-    return groups
-
-
-def _declared(pod: Object) -> Iterator[int]:
-    for container in pod["spec"].get("containers") or ():
-        if container["name"] != PROXY:
-            for port in container.get("ports") or ():
-                if port.get("protocol", "TCP") == "TCP":
-                    yield port["containerPort"]
-
-
-def _is_owned(obj: Object) -> bool:
-    references = obj["metadata"].get("ownerReferences") or ()
-    return any(reference.get("controller") for reference in references)
-
-
-def _wants_none(obj: Object) -> bool:
-    return (obj.get("spec") or {}).get("replicas") == 0
-
-
-def _pod_of(maker: Object, origin: Origin) -> Object:
-    """Return the pod that a template promises."""
-    template = maker["spec"]["template"]
-    metadata = template.get("metadata") or {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "namespace": origin.namespace,
-            "name": origin.name,
-            "uid": str(origin),
-            "labels": metadata.get("labels") or {},
-            "annotations": metadata.get("annotations") or {},
-            "ownerReferences": [{"controller": True, "kind": origin.kind, "name": origin.name}],
-        },
-        "spec": template.get("spec") or {},
-    }

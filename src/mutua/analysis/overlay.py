@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from mutua.analysis.mesh import TEMPLATED, maker_of
 from mutua.analysis.message import origin_of
+from mutua.analysis.pods import TEMPLATED, maker_of
 from mutua.api.defaults import apply_defaults
 from mutua.api.kinds import find_by_kind
 from mutua.api.object import PODS, Object, Resource

@@ -9,8 +9,9 @@ from mutua.analysis.codes import (
     SERVICE_PORT,
     UNKNOWN_PORT,
 )
-from mutua.analysis.mesh import Mesh, PodGroup
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Code, Message, Origin
+from mutua.analysis.pods import PodGroup
 from mutua.analysis.wording import listed
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.policy.injection import SYSTEM_NAMESPACES

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from mutua.analysis.codes import PORT_NAME, SPEAKS_FIRST, TWO_PORTS, TWO_PROTOCOLS
-from mutua.analysis.mesh import Mesh, PodGroup
+from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message
 from mutua.analysis.peer_authentication import named
+from mutua.analysis.pods import PodGroup
 from mutua.analysis.wording import listed
 from mutua.api.security import MutualTlsMode
 from mutua.model.service import Protocol, Service, ServicePort

@@ -14,7 +14,10 @@ from typing import Any, ClassVar, Final
 import yaml
 
 from mutua.api.object import Object
+from mutua.api.validation.mesh_config import parse_mesh_config
+from mutua.api.verdict import Invalid
 from mutua.foundation.errors import Rejected
+from mutua.model.settings import MeshSettings
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 """Of the files of a folder that are manifests."""
@@ -64,6 +67,19 @@ def read_manifests(sources: Sequence[str]) -> list[Manifest]:
     if not manifests:
         raise Rejected("no objects passed to apply")
     return manifests
+
+
+def read_mesh_config_file(path: str) -> MeshSettings:
+    """Read a file with a MeshConfig.
+
+    Raises:
+        Rejected: There is no such file, or it is none.
+    """
+    text = "".join(text for _, text in read_texts(path))
+    try:
+        return parse_mesh_config(text, MeshSettings())
+    except Invalid as error:
+        raise Rejected(f"{path}: {error}") from error
 
 
 def read_texts(source: str, *, recursive: bool = False) -> Iterator[tuple[str, str]]:

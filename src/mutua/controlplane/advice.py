@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mutua.analysis.advice import concerning, reach
-from mutua.analysis.mesh import READS, Mesh, MeshMemo
+from mutua.analysis.mesh import READS, Mesh
 from mutua.analysis.message import Message, origin_of
 from mutua.analysis.overlay import overlay
 from mutua.api.object import (
@@ -25,6 +25,7 @@ from mutua.api.object import (
     Object,
     Resource,
 )
+from mutua.model.build import BuildMemo
 from mutua.model.settings import MeshSettings
 
 ADVISED: Final = frozenset({
@@ -57,8 +58,7 @@ class Adviser:
         """
         self._lister = lister
         self._settings = settings
-        self._memo = MeshMemo()
-        self._memo_of: MeshSettings | None = None
+        self._memo = BuildMemo()
 
     async def __call__(self, resource: Resource, obj: Object) -> list[str]:
         """Return what to say about an object that is about to be stored."""
@@ -76,8 +76,6 @@ class Adviser:
 
     async def _found(self, obj: Object) -> list[Message]:
         settings = self._settings()
-        if settings != self._memo_of:
-            self._memo, self._memo_of = MeshMemo(), settings
         namespaces = reach(obj, settings)
         objects = {
             kind: [
@@ -90,14 +88,14 @@ class Adviser:
         if namespaces is not None:
             return _advice(objects, obj, settings, self._memo)
         # A whole mesh can take long enough for others to notice; it is rare, and shares nothing.
-        return await asyncio.to_thread(_advice, objects, obj, settings, MeshMemo())
+        return await asyncio.to_thread(_advice, objects, obj, settings, BuildMemo())
 
 
 def _advice(
     objects: Mapping[Resource, Sequence[Object]],
     obj: Object,
     settings: MeshSettings,
-    memo: MeshMemo,
+    memo: BuildMemo,
 ) -> list[Message]:
     return concerning(Mesh(overlay(objects, [obj]), settings, memo=memo), origin_of(obj))
 

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mutua.cli.manifests import parse_manifests, read_manifests, read_texts
+from mutua.cli.manifests import (
+    parse_manifests,
+    read_manifests,
+    read_mesh_config_file,
+    read_texts,
+)
 from mutua.foundation.errors import Rejected
 
 
@@ -109,3 +114,13 @@ def test_yaml_is_read_as_json_has_it() -> None:
     (one,) = parse_manifests("a.yaml", text)
 
     assert one.obj["spec"] == {"8000": 1, "true": 2, "when": "2026-01-01"}
+
+
+def test_a_file_with_a_mesh_config_is_read_or_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text("trustDomain: td")
+
+    assert read_mesh_config_file(str(file)).trust_domain == "td"
+    file.write_text("nonsense: 1")
+    with pytest.raises(Rejected, match=r"mesh\.yaml: nonsense"):
+        read_mesh_config_file(str(file))

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -112,7 +111,8 @@ def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, li
     from mutua.analysis.mesh import READS, Mesh
     from mutua.analysis.overlay import overlay
     from mutua.analysis.schema import is_refused, judge
-    from mutua.api.validation.mesh_config import is_mesh_config, parse_mesh_config, read_mesh_config
+    from mutua.api.validation.mesh_config import is_mesh_config, read_mesh_config
+    from mutua.cli.manifests import read_mesh_config_file
     from mutua.model.settings import MeshSettings
 
     live, settings = {}, MeshSettings()
@@ -127,7 +127,7 @@ def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, li
     for obj in filter(is_mesh_config, accepted):
         settings = read_mesh_config(obj, MeshSettings())
     if file := options["mesh_config"]:
-        settings = parse_mesh_config(Path(file).read_text(), MeshSettings(), file)
+        settings = read_mesh_config_file(file)
     mesh = Mesh(overlay(live, accepted), settings)
     return mesh, [one for _, messages in judged for one in messages]
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from mutua.analysis import codes
-from mutua.analysis.mesh import maker_of
 from mutua.analysis.message import Level, Message, Origin, origin_of
+from mutua.analysis.pods import maker_of
 from mutua.api.object import Object
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.cli.istioctl.describe_rules import followed, rule_lines

@@ -20,9 +20,10 @@ import yaml
 from mutua.api.object import Object
 from mutua.api.verdict import Invalid
 from mutua.cli.istioctl.scope import Scope, scoped
-from mutua.cli.manifests import parse_documents, read_texts
+from mutua.cli.manifests import parse_documents, read_mesh_config_file, read_texts
 from mutua.controlplane.proxy_container import InjectionSettings, inject, without_injection
 from mutua.foundation.errors import Rejected
+from mutua.model.settings import MeshSettings
 from mutua.policy.injection import INJECT, INJECTION_LABEL, Verdict, decide
 
 TEMPLATE: Final = ("spec", "template")
@@ -38,10 +39,10 @@ ENABLED: Final = {INJECTION_LABEL: "enabled"}
 SEPARATOR: Final = re.compile(r"^---(?:[ \t].*)?\n?", re.MULTILINE)
 
 FIXED: Final = (
-    "--meshConfigFile", "--meshConfigMapName", "--injectConfigFile", "--injectConfigMapName",
-    "--valuesFile", "--operatorFileName", "--webhookConfig",
+    "--meshConfigMapName", "--injectConfigFile", "--injectConfigMapName", "--valuesFile",
+    "--operatorFileName", "--webhookConfig",
 )  # fmt: skip
-"""istioctl's options for another template or another mesh's settings."""
+"""istioctl's options for another template, or for settings out of a cluster."""
 
 
 def _refused(_context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -61,9 +62,13 @@ def _fixed_options(function: Any) -> Any:
 @click.option("-f", "--filename", "source", required=True, metavar="FILE", help="- for stdin.")
 @click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
 @click.option("-r", "--revision", default=None, help="Of the control plane; there is one.")
-def command(scope: Scope, source: str, output: str | None, revision: str | None) -> None:
+@click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
+def command(
+    scope: Scope, source: str, output: str | None, revision: str | None, mesh_config: str | None
+) -> None:
     """Write the sidecar into the manifests of FILE."""
-    settings = InjectionSettings()
+    mesh = read_mesh_config_file(mesh_config) if mesh_config else MeshSettings()
+    settings = InjectionSettings(trust_domain=mesh.trust_domain)
     if revision not in {None, "", settings.revision, *settings.tags}:
         raise Rejected(f"no control plane has revision {revision!r}; there is {settings.revision}")
     texts = [injected(text, label, settings, scope.namespace) for label, text in read_texts(source)]
