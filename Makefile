@@ -1,6 +1,6 @@
 # mutua: what a newcomer types, and what CI calls.
 #
-#   make demo    set up, start a private mesh, walk through exercises 1 to 3, stop it
+#   make demo    set up, start a private mesh, walk through exercises 1 to 6, stop it
 #   make test    set up and run the whole suite
 #   make check   format, lint, types, layers
 #   make differential   more generated meshes than CI has time for

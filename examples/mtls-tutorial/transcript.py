@@ -1,247 +1,319 @@
-"""Exercises 1 to 3 of the mutual TLS tutorial, as commands with what each must show.
+"""Exercises 1 to 6 of the mutual TLS tutorial, as commands with what each must show.
 
 `walkthrough.py` shows them to a person, the test suite runs them as an executable transcript.
 Every command is one that a user could type in `mutua shell`; `{kubectl}` is the real kubectl where
-there is one, else `mutua kubectl`.
+there is one, else `mutua kubectl`.  The exercises build on each other: policies stay until a later
+one changes them, or the cleanup removes them.
 """
 
-import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-CLIENT: Final = "spiffe://cluster.local/ns/mtls-test/sa/curl-client"
-SERVER: Final = "spiffe://cluster.local/ns/mtls-test/sa/httpbin"
+from observation import Check, Step, answered, refused, shows, shows_no_other
 
-REFUSED: Final = {
-    52: "the server closed the connection without an answer",
-    56: "the server reset the connection",
-}
-"""How curl reports a refused plaintext connection: exit codes of curl(1)."""
+NAMESPACE: Final = "spiffe://cluster.local/ns/mtls-test/sa/"
+CLIENT: Final = f"{NAMESPACE}curl-client"
+
+Exercise = tuple[str, tuple[Step, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a command did."""
-
-    status: int
-    stdout: str
-    stderr: str
+def apply(why: str, file: str, last: str) -> Step:
+    """Apply a manifest, whose last object must be there then."""
+    done = shows(rf"^{last} (created|configured|unchanged)$")
+    return Step(why, f"{{kubectl}} apply -f {file}", f"{last} is there", done)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What was seen, in one line, and whether it is what was expected."""
-
-    matched: bool
-    seen: str
-
-
-Check = Callable[[Result], Observation]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One command of the tutorial.
-
-    Attributes:
-        why: What the reader learns, one sentence.
-        command: A shell command; `{kubectl}` and `{mutua}` are replaced.
-        expected: What must be seen, one line.
-        check: Looks at the result.
-    """
-
-    why: str
-    command: str
-    expected: str
-    check: Check
+def policy_in_force(why: str, names: str, namespace: str) -> Step:
+    """Wait until every proxy that policies speak about enforces them."""
+    command = "{kubectl} wait --for=condition=InForce peerauthentication"
+    return Step(
+        why,
+        f"{command} {names} -n {namespace} --timeout=30s",
+        "condition met",
+        shows_no_other("", "condition met"),
+    )
 
 
-def succeeded(result: Result) -> Observation:
-    """Expect exit status 0; show the last line that was printed."""
-    lines = (result.stdout if result.status == 0 else result.stderr or result.stdout).strip()
-    last = lines.splitlines()[-1] if lines else "no output"
-    return Observation(result.status == 0, last if result.status == 0 else f"failed: {last}")
+def available(why: str, what: str, namespace: str) -> Step:
+    """Wait until the pods of Deployments, sidecars included, are ready."""
+    return Step(
+        why,
+        f"{{kubectl}} wait --for=condition=Available deploy {what} -n {namespace} --timeout=60s",
+        "condition met",
+        shows_no_other("", "condition met"),
+    )
 
 
-def shows(pattern: str) -> Check:
-    """Expect success and a line of output that matches `pattern`; show that line."""
-
-    def check(result: Result) -> Observation:
-        if result.status != 0:
-            return succeeded(result)
-        for line in result.stdout.splitlines():
-            if re.search(pattern, line):
-                return Observation(matched=True, seen=" ".join(line.split()))
-        return Observation(matched=False, seen=f"no line like {pattern!r} in: {result.stdout!r}")
-
-    return check
+def served(why: str, host: str, server: str = "httpbin") -> Step:
+    """Call from inside the mesh: the answer must say that this happened over mutual TLS."""
+    return _call(
+        why,
+        "-n mtls-test deploy/curl-client",
+        host,
+        f"200, caller {CLIENT}",
+        answered(CLIENT, NAMESPACE + server),
+    )
 
 
-def answered_over_mtls(result: Result) -> Observation:
-    """Expect httpbin's echo of the headers, with the caller's certified identity among them."""
-    if result.status != 0:
-        return succeeded(result)
-    try:
-        headers = json.loads(result.stdout)["headers"]
-    except (ValueError, KeyError, TypeError):
-        return Observation(matched=False, seen=f"not httpbin's answer: {result.stdout[:200]!r}")
-    xfcc = headers.get("X-Forwarded-Client-Cert", "")
-    fields = dict(part.split("=", 1) for part in xfcc.split(";") if "=" in part)
-    seen = f"200, caller {fields.get('URI', 'without a certificate')}"
-    return Observation(fields.get("URI") == CLIENT and fields.get("By") == SERVER, seen)
+def served_in_plaintext(why: str, host: str) -> Step:
+    """Call from a pod without a sidecar: the answer must come all the same."""
+    expected = "200, caller without a certificate"
+    return _call(why, "-n mtls-test plain-pod", host, expected, answered("", ""))
 
 
-def refused(result: Result) -> Observation:
-    """Expect curl to have been cut off: no status line, no body."""
-    match = re.search(r"exit code (\d+)", result.stderr)
-    code = int(match[1]) if match else result.status
-    why = REFUSED.get(code)
-    if why is None or result.stdout:
-        return Observation(matched=False, seen=f"curl exit {code}, answer {result.stdout[:200]!r}")
-    return Observation(matched=True, seen=f"curl exit {code}: {why}")
+def cut_off(why: str, host: str, client: str = "-n mtls-test plain-pod") -> Step:
+    """Call from a pod without a sidecar: there must be no answer."""
+    return _call(why, client, host, "curl exit 52 or 56: closed without an answer", refused)
 
 
-CALL: Final = (
-    "{kubectl} exec -n mtls-test deploy/curl-client -- curl -s http://httpbin:8000/headers"
-)
+def _call(why: str, client: str, host: str, expected: str, check: Check) -> Step:
+    command = f"{{kubectl}} exec {client} -- curl -s http://{host}/headers"
+    return Step(why, command, expected, check)
 
-IN_FORCE: Final = (
-    "{kubectl} wait --for=condition=InForce peerauthentication/default -n %s --timeout=30s"
-)
 
-EXERCISES: Final[tuple[tuple[str, tuple[Step, ...]], ...]] = (
+PEER_AUTHENTICATION: Final = "peerauthentication.security.istio.io"
+
+EXERCISES: Final[tuple[Exercise, ...]] = (
     (
         "Exercise 1: verify auto mTLS",
         (
-            Step(
+            apply(
                 "Deploy a server and two clients; no manifest mentions TLS.",
-                "{kubectl} apply -f 01-test-services.yaml",
-                "every object is created",
-                shows(r"deployment.apps/httpbin (created|configured|unchanged)"),
+                "01-test-services.yaml",
+                "deployment.apps/curl",
             ),
-            Step(
+            available(
                 "Wait until the pods, sidecars included, are ready.",
-                "{kubectl} wait --for=condition=Available deploy --all -n mtls-test --timeout=60s",
-                "both deployments become available",
-                shows(r"deployment.apps/httpbin condition met"),
+                "httpbin curl-client",
+                "mtls-test",
             ),
+            available("The client in the namespace without injection, too.", "curl", "default"),
             Step(
-                "The client in the namespace without injection, too.",
-                "{kubectl} wait --for=condition=Available deploy/curl -n default --timeout=60s",
-                "it becomes available",
-                shows(r"deployment.apps/curl condition met"),
+                "Ask which mode the server is in: nothing was configured, so it accepts both.",
+                "{istioctl} authn tls-check deploy/httpbin -n mtls-test",
+                "httpbin, port 8000: PERMISSIVE, and clients choose mutual TLS by themselves",
+                shows(r"^httpbin\S+:8000 +AUTO +PERMISSIVE +ISTIO_MUTUAL "),
             ),
-            Step(
-                "Ask which mode the server is in: nothing was configured, so both are accepted.",
-                "{mutua} status -n mtls-test",
-                "httpbin, port 80: PERMISSIVE",
-                shows(r"httpbin.*\b80\b.*PERMISSIVE"),
-            ),
-            Step(
-                "Call it: the sidecars use mutual TLS without being asked.",
-                CALL,
-                f"200, caller {CLIENT}",
-                answered_over_mtls,
-            ),
+            served("Call it: the sidecars use mutual TLS without being asked.", "httpbin:8000"),
         ),
     ),
     (
         "Exercise 2: enable strict mTLS globally",
         (
-            Step(
+            apply(
                 "One policy in the root namespace speaks for the whole mesh.",
-                "{kubectl} apply -f 02-strict-mtls-global.yaml",
-                "it is created",
-                shows(
-                    r"peerauthentication.security.istio.io/default (created|configured|unchanged)"
-                ),
+                "02-strict-mtls-global.yaml",
+                f"{PEER_AUTHENTICATION}/default",
             ),
-            Step(
-                "Wait until every proxy has said that it enforces it.",
-                IN_FORCE % "istio-system",
-                "condition met",
-                shows(r"condition met"),
+            policy_in_force(
+                "Wait until every proxy has said that it enforces it.", "default", "istio-system"
             ),
             Step(
                 "Check the policy.",
                 "{kubectl} get peerauthentication -A",
                 "istio-system default STRICT",
-                shows(r"istio-system\s+default\s+STRICT"),
+                shows(r"^istio-system\s+default\s+STRICT"),
             ),
+            served("The mesh's own client still gets through.", "httpbin:8000"),
+            apply("Add a client without a sidecar.", "03-non-mesh-pod.yaml", "pod/plain-pod"),
             Step(
-                "The mesh's own client still gets through.",
-                CALL,
-                f"200, caller {CLIENT}",
-                answered_over_mtls,
-            ),
-            Step(
-                "A pod without a sidecar has no certificate.",
-                "{kubectl} apply -f 03-non-mesh-pod.yaml",
-                "it is created",
-                shows(r"pod/plain-pod (created|configured|unchanged)"),
-            ),
-            Step(
-                "Wait for it.",
+                "Wait until it runs.",
                 "{kubectl} wait --for=condition=Ready pod/plain-pod -n mtls-test --timeout=60s",
                 "condition met",
-                shows(r"pod/plain-pod condition met"),
+                shows(r"^pod/plain-pod condition met"),
             ),
-            Step(
-                "Its plaintext request is refused.",
-                "{kubectl} exec -n mtls-test plain-pod -- curl -s http://httpbin:8000/headers",
-                "curl exit 52 or 56: closed without an answer",
-                refused,
-            ),
+            cut_off("Its plaintext request is refused.", "httpbin:8000"),
         ),
     ),
     (
         "Exercise 3: namespace-specific mTLS",
         (
-            Step(
+            apply(
                 "The same mode, for one namespace.",
-                "{kubectl} apply -f 04-namespace-mtls.yaml",
-                "it is created",
-                shows(
-                    r"peerauthentication.security.istio.io/default (created|configured|unchanged)"
-                ),
+                "04-namespace-mtls.yaml",
+                f"{PEER_AUTHENTICATION}/default",
             ),
-            Step(
-                "Wait until it is in force.",
-                IN_FORCE % "mtls-test",
-                "condition met",
-                shows(r"condition met"),
-            ),
-            Step(
-                "Within the namespace it works.",
-                CALL,
-                f"200, caller {CLIENT}",
-                answered_over_mtls,
-            ),
-            Step(
+            policy_in_force("Wait until it is in force.", "default", "mtls-test"),
+            served("Within the namespace it works.", "httpbin:8000"),
+            cut_off(
                 "From a namespace without sidecars it does not.",
-                "{kubectl} exec -n default deploy/curl -- curl -s http://httpbin.mtls-test:8000/headers",
-                "curl exit 52 or 56: closed without an answer",
-                refused,
+                "httpbin.mtls-test:8000",
+                client="-n default deploy/curl",
             ),
         ),
     ),
     (
-        "Cleanup",
+        "Exercise 4: service-specific mTLS",
         (
-            Step(
-                "Remove what the exercises made.",
-                "{kubectl} delete namespace mtls-test",
-                "deleted",
-                shows(r'namespace "mtls-test" deleted'),
+            apply(
+                "Two services, each with a policy of its own.",
+                "05-service-mtls.yaml",
+                "deployment.apps/httpbin-permissive",
+            ),
+            available("Wait until they run.", "--all", "mtls-test"),
+            policy_in_force(
+                "And until their policies are in force.",
+                "httpbin-strict httpbin-permissive",
+                "mtls-test",
+            ),
+            served("The STRICT one.", "httpbin-strict:8000", "httpbin-strict"),
+            served(
+                "The PERMISSIVE one: sidecars use mutual TLS there as well.",
+                "httpbin-permissive:8000",
+                "httpbin-permissive",
+            ),
+            cut_off("Plaintext shows the difference.", "httpbin-strict:8000"),
+            served_in_plaintext(
+                "The service's policy wins over namespace and mesh.", "httpbin-permissive:8000"
+            ),
+        ),
+    ),
+    (
+        "Exercise 5: port-specific mTLS",
+        (
+            apply(
+                "httpbin gets two more ports, and a policy that tells them apart.",
+                "06-port-specific-mtls.yaml",
+                "deployment.apps/httpbin",
             ),
             Step(
-                "And every policy.",
-                "{kubectl} delete peerauthentication --all -A",
-                "deleted",
-                shows(r'"default" deleted'),
+                "Its pod is replaced by one that listens on them.",
+                "{kubectl} rollout status deploy/httpbin -n mtls-test --timeout=60s",
+                "rolled out",
+                shows(r"successfully rolled out"),
             ),
+            policy_in_force("Wait until the policy is in force.", "httpbin", "mtls-test"),
+            served("The STRICT port.", "httpbin:8080"),
+            served_in_plaintext("The PERMISSIVE port, in plaintext.", "httpbin:8081"),
+            cut_off("The STRICT port, in plaintext.", "httpbin:8080"),
+            cut_off(
+                "A port that the policy does not name keeps the namespace's mode.", "httpbin:8000"
+            ),
+        ),
+    ),
+    (
+        "Exercise 6: migration from plaintext to mTLS",
+        (
+            apply(
+                "Step 1: accept both.",
+                "07-migration-step1-permissive.yaml",
+                f"{PEER_AUTHENTICATION}/httpbin",
+            ),
+            policy_in_force("Wait until that is in force.", "--all", "mtls-test"),
+            served_in_plaintext("Plaintext is served again.", "httpbin:8000"),
+            served("So is mutual TLS.", "httpbin:8000"),
+            Step(
+                "Step 2: the server has a certificate, without which nobody could use mutual TLS.",
+                "{istioctl} proxy-config secret deploy/httpbin -n mtls-test",
+                "default, ACTIVE, valid",
+                shows(r"^default +Cert Chain +ACTIVE +true "),
+            ),
+            Step(
+                "Its proxy counts TLS handshakes: callers do use it.",
+                "{kubectl} exec -n mtls-test deploy/httpbin -c istio-proxy -- "
+                "curl localhost:15000/stats | grep ssl",
+                "at least one handshake",
+                shows(r"^listener\S+15006\.ssl\.handshake: [1-9]"),
+            ),
+            apply(
+                "Step 3: accept nothing else any more.",
+                "08-migration-step2-strict.yaml",
+                f"{PEER_AUTHENTICATION}/httpbin",
+            ),
+            policy_in_force("Wait until that is in force.", "--all", "mtls-test"),
+            Step(
+                "Step 4: every port of httpbin is STRICT.",
+                "{istioctl} authn tls-check deploy/httpbin -n mtls-test",
+                "STRICT, for all three of them",
+                shows_no_other(r"^httpbin\.mtls-test", r":(8000|8080|8081) +AUTO +STRICT "),
+            ),
+            served("The mesh's own client never noticed.", "httpbin:8000"),
+            cut_off("Plaintext is over.", "httpbin:8000"),
+        ),
+    ),
+)
+
+INVESTIGATION: Final[Exercise] = (
+    "Verification and troubleshooting",
+    (
+        Step(
+            "What applies to a pod, in words.",
+            "{istioctl} x describe pod deploy/httpbin -n mtls-test",
+            "STRICT",
+            shows(r"Workload mTLS mode: STRICT"),
+        ),
+        Step(
+            "One client, one server.",
+            "{istioctl} authn tls-check deploy/curl-client.mtls-test deploy/httpbin.mtls-test",
+            "STRICT, and the client complies",
+            shows_no_other("^httpbin", r"^httpbin\.mtls-test\S+ +AUTO +STRICT +ISTIO_MUTUAL "),
+        ),
+        Step(
+            "One client, every server: exercise 4 left an exception.",
+            "{istioctl} authn tls-check deploy/curl-client -n mtls-test",
+            "httpbin-permissive: PERMISSIVE, by its own policy",
+            shows(r"^httpbin-permissive\S+ +AUTO +PERMISSIVE .* mtls-test/httpbin-permissive "),
+        ),
+        Step(
+            "Every policy there is.",
+            "{kubectl} get peerauthentication -A",
+            "httpbin STRICT",
+            shows(r"^mtls-test\s+httpbin\s+STRICT"),
+        ),
+        Step(
+            "Everything about them.",
+            "{kubectl} get peerauthentication -A -o yaml",
+            "a condition InForce",
+            shows(r"type: InForce"),
+        ),
+        Step(
+            "No client was configured by hand.",
+            "{kubectl} get destinationrule -A -o yaml",
+            "an empty list",
+            shows(r"^items: \[\]"),
+        ),
+        Step(
+            "Which pods have a sidecar: those with a container more than their manifest.",
+            "{kubectl} get pods -n mtls-test -o wide",
+            "plain-pod 1/1",
+            shows(r"^plain-pod\s+1/1\s+Running"),
+        ),
+        Step(
+            "A proxy says more.",
+            "{istioctl} proxy-config log deploy/httpbin -n mtls-test --level debug",
+            "loggers at level debug",
+            shows(r"^ +http: debug"),
+        ),
+        Step(
+            "A proxy's whole configuration.",
+            "{kubectl} exec -n mtls-test deploy/httpbin -c istio-proxy -- "
+            "curl localhost:15000/config_dump | jq '.configs[].dynamic_listeners'",
+            "virtualInbound among the listeners",
+            shows(r'"name": "virtualInbound"'),
+        ),
+        Step(
+            "A restarted pod gets a new certificate.",
+            "{kubectl} rollout restart deployment/httpbin -n mtls-test",
+            "restarted",
+            shows(r"^deployment.apps/httpbin restarted"),
+        ),
+    ),
+)
+"""What the tutorial shows beside its exercises, as far as it concerns policy."""
+
+CLEANUP: Final[Exercise] = (
+    "Cleanup",
+    (
+        Step(
+            "Remove what the exercises made.",
+            "{kubectl} delete namespace mtls-test",
+            "deleted",
+            shows(r'namespace "mtls-test" deleted'),
+        ),
+        Step(
+            "And every policy.",
+            "{kubectl} delete peerauthentication --all -A",
+            "deleted",
+            shows(r'"default" deleted'),
         ),
     ),
 )

@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from transcript import EXERCISES, Result, Step
+from observation import Result, Step
+from transcript import CLEANUP, EXERCISES
 
 HERE = Path(__file__).parent
 MUTUA = [sys.executable, "-m", "mutua"]
@@ -27,11 +28,11 @@ def paint(text: str, code: str) -> str:
 def perform(step: Step, environ: dict[str, str], kubectl: str) -> bool:
     """Run one step, say what was expected and what was observed."""
     mutua = shlex.join(MUTUA)
-    shown = step.command.format(kubectl="kubectl", mutua="mutua")
+    shown = step.command.format(kubectl="kubectl", istioctl="istioctl")
     print(f"\n  {step.why}\n  {paint('$ ' + shown, '1')}", flush=True)
     started = time.monotonic()
     done = subprocess.run(
-        step.command.format(kubectl=kubectl, mutua=mutua),
+        step.command.format(kubectl=kubectl, istioctl=f"{mutua} istioctl"),
         shell=True,
         cwd=HERE,
         env=environ,
@@ -52,7 +53,7 @@ def perform(step: Step, environ: dict[str, str], kubectl: str) -> bool:
 
 def walk(environ: dict[str, str], kubectl: str) -> bool:
     """Run every exercise; stop at the first observation that differs."""
-    for title, steps in EXERCISES:
+    for title, steps in (*EXERCISES, CLEANUP):
         print(f"\n{paint(title, '1;36')}")
         if not all(perform(step, environ, kubectl) for step in steps):
             return False

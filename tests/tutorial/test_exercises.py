@@ -1,4 +1,4 @@
-"""Exercises 1 to 3 as written, with the real kubectl, in order."""
+"""Exercises 1 to 6, then verification and troubleshooting, as written and in order."""
 
 import importlib.util
 import shlex
@@ -13,28 +13,28 @@ from mutua.testing.running_mesh import RunningMesh
 FOLDER = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
 
 
-def _transcript():
-    spec = importlib.util.spec_from_file_location("transcript", FOLDER / "transcript.py")
+def _load(name: str):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["transcript"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-TRANSCRIPT = _transcript()
+OBSERVATION = _load("observation")
+TRANSCRIPT = _load("transcript")
 
 STEPS = [
     pytest.param(step, id=f"{title}: {step.why}")
-    for title, steps in TRANSCRIPT.EXERCISES
+    for title, steps in (*TRANSCRIPT.EXERCISES, TRANSCRIPT.INVESTIGATION, TRANSCRIPT.CLEANUP)
     for step in steps
 ]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh) -> None:
-    command = step.command.format(
-        kubectl="kubectl", mutua=shlex.join([sys.executable, "-m", "mutua"])
-    )
+    istioctl = shlex.join([sys.executable, "-m", "mutua", "istioctl"])
+    command = step.command.format(kubectl="kubectl", istioctl=istioctl)
 
     done = subprocess.run(
         command,
@@ -46,5 +46,13 @@ def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh) -> None:
         timeout=120,
     )
 
-    seen = step.check(TRANSCRIPT.Result(done.returncode, done.stdout, done.stderr))
+    seen = step.check(OBSERVATION.Result(done.returncode, done.stdout, done.stderr))
     assert seen.matched, f"$ {command}\n{seen.seen}\n{done.stderr}\n{mesh.daemon_log()[-3000:]}"
+
+
+def test_every_file_of_the_tutorial_is_applied_once_in_its_order() -> None:
+    commands = [step.command for _, steps in TRANSCRIPT.EXERCISES for step in steps]
+    applied = [line.split("apply -f ")[1] for line in commands if " apply -f " in line]
+
+    assert applied == sorted(file.name for file in FOLDER.glob("*.yaml"))
+    assert [name[:2] for name in applied] == [f"{number:02}" for number in range(1, 9)]

@@ -33,8 +33,10 @@ BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "kong/httpbin": (
         PYTHON, "-m", "waitress", "--listen=0.0.0.0:80", "--threads=8", "httpbin:app",
     ),
+    # This image reads its port from the environment.
     "mccutchen/go-httpbin": (
-        PYTHON, "-m", "waitress", "--listen=0.0.0.0:8080", "--threads=8", "httpbin:app",
+        "sh", "-c",
+        f'exec "{PYTHON}" -m waitress --listen=0.0.0.0:${{PORT:-8080}} --threads=8 httpbin:app',
     ),
     # Clients: pods in which `kubectl exec` finds the host's curl.
     "curlimages/curl": ("sleep", "infinity"),

@@ -1,6 +1,7 @@
 """Environment, images, volumes: what a container finds, computed from objects."""
 
 import base64
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,18 @@ def test_a_command_wins_over_the_image() -> None:
 
 def test_httpbin_is_the_real_one() -> None:
     assert command(image="docker.io/kennethreitz/httpbin")[:3] == ("/py", "-m", "waitress")
+
+
+def test_an_image_that_reads_its_port_from_the_environment_does_so_here() -> None:
+    shell, option, script = command(image="mccutchen/go-httpbin:v2")
+    # `exec` would replace the shell by the server: show its words instead.
+    words = script.replace("exec ", "echo ", 1)
+
+    def runs(**environment: str) -> str:
+        return subprocess.check_output([shell, option, words], env=environment, text=True)
+
+    assert "/py -m waitress --listen=0.0.0.0:8080 " in runs()
+    assert " --listen=0.0.0.0:8081 " in runs(PORT="8081")
 
 
 def test_users_add_images_as_lists_or_as_text() -> None:

@@ -1,0 +1,119 @@
+"""A command of the tutorial, and how to tell from what it printed whether it did as promised."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+REFUSED: Final = {
+    52: "the server closed the connection without an answer",
+    56: "the server reset the connection",
+}
+"""How curl reports a refused plaintext connection: exit codes of curl(1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command did."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen, in one line, and whether it is what was expected."""
+
+    matched: bool
+    seen: str
+
+
+Check = Callable[[Result], Observation]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of the tutorial.
+
+    Attributes:
+        why: What the reader learns, one sentence.
+        command: A shell command, in which `{kubectl}` and `{istioctl}` are replaced.
+        expected: What must be seen, one line.
+        check: Looks at the result.
+    """
+
+    why: str
+    command: str
+    expected: str
+    check: Check
+
+
+def succeeded(result: Result) -> Observation:
+    """Expect exit status 0; show the last line that was printed."""
+    lines = (result.stdout if result.status == 0 else result.stderr or result.stdout).strip()
+    last = lines.splitlines()[-1] if lines else "no output"
+    return Observation(result.status == 0, last if result.status == 0 else f"failed: {last}")
+
+
+def shows(pattern: str) -> Check:
+    """Expect success and a line of output that matches `pattern`; show that line."""
+
+    def check(result: Result) -> Observation:
+        if result.status != 0:
+            return succeeded(result)
+        for line in result.stdout.splitlines():
+            if re.search(pattern, line):
+                return Observation(matched=True, seen=" ".join(line.split()))
+        return Observation(matched=False, seen=f"no line like {pattern!r} in: {result.stdout!r}")
+
+    return check
+
+
+def shows_no_other(rows: str, pattern: str) -> Check:
+    """Expect success, lines that match `rows`, and `pattern` in each of them; show the last."""
+
+    def check(result: Result) -> Observation:
+        if result.status != 0:
+            return succeeded(result)
+        found = [line for line in result.stdout.splitlines() if re.search(rows, line)]
+        others = [line for line in found if not re.search(pattern, line)]
+        shown = (others or found or [f"no line like {rows!r}"])[-1]
+        return Observation(bool(found) and not others, " ".join(shown.split()))
+
+    return check
+
+
+def answered(caller: str, server: str) -> Check:
+    """Expect httpbin's echo of the headers, with these certified identities among them.
+
+    Args:
+        caller: The client's SPIFFE ID, "" for a call that must have come in plaintext.
+        server: The server's.
+    """
+
+    def check(result: Result) -> Observation:
+        if result.status != 0:
+            return succeeded(result)
+        try:
+            headers = json.loads(result.stdout)["headers"]
+        except (ValueError, KeyError, TypeError):
+            return Observation(matched=False, seen=f"not httpbin's answer: {result.stdout[:200]!r}")
+        xfcc = headers.get("X-Forwarded-Client-Cert", "")
+        fields = dict(part.split("=", 1) for part in xfcc.split(";") if "=" in part)
+        seen = f"200, caller {fields.get('URI', 'without a certificate')}"
+        found = (fields.get("URI", ""), fields.get("By", ""))
+        return Observation(found == ((caller, server) if caller else ("", "")), seen)
+
+    return check
+
+
+def refused(result: Result) -> Observation:
+    """Expect curl to have been cut off: no status line, no body."""
+    match = re.search(r"exit code (\d+)", result.stderr)
+    code = int(match[1]) if match else result.status
+    why = REFUSED.get(code)
+    if why is None or result.stdout:
+        return Observation(matched=False, seen=f"curl exit {code}, answer {result.stdout[:200]!r}")
+    return Observation(matched=True, seen=f"curl exit {code}: {why}")
