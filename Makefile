@@ -3,6 +3,7 @@
 #   make demo    set up, start a private mesh, walk through exercises 1 to 6, stop it
 #   make test    set up and run the whole suite
 #   make check   format, lint, types, layers
+#   make matrix  who reaches whom, in every combination of policies
 #   make differential   more generated meshes than CI has time for
 #   make bench   measure this machine
 
@@ -11,7 +12,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: demo test unit check differential bench lock protos clean
+.PHONY: demo test unit check matrix differential bench lock protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -28,6 +29,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check src tests examples tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+matrix: $(VENV)/.dev
+	@MUTUA_DEEP=1 $(BIN)/pytest tests/matrix $(PYTEST_ARGS)
 
 differential: $(VENV)/.dev
 	@MUTUA_DEEP=1 $(BIN)/pytest tests/differential tests/unit/xds/compile -o faulthandler_timeout=0 $(PYTEST_ARGS)

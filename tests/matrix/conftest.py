@@ -1,0 +1,166 @@
+"""The landscape of `mutua.testing.reachability`, running."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mutua.api.object import (
+    DESTINATION_RULES,
+    ENDPOINT_SLICES,
+    PEER_AUTHENTICATIONS,
+    PODS,
+    SERVICES,
+    Object,
+)
+from mutua.model.build import build_snapshot
+from mutua.model.snapshot import MeshSnapshot
+from mutua.testing.reachability.landscape import CERTIFICATE, NAMESPACE, Call, calls, objects
+from mutua.testing.reachability.probe import SERVER_NAME, Answer, Outcome
+from mutua.testing.running_mesh import RunningMesh
+
+KINDS = {
+    "Pod": PODS,
+    "Service": SERVICES,
+    "EndpointSlice": ENDPOINT_SLICES,
+    "PeerAuthentication": PEER_AUTHENTICATIONS,
+    "DestinationRule": DESTINATION_RULES,
+}
+"""What the evaluator decides from."""
+
+
+Counts = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was seen.
+
+    Attributes:
+        answers: What became of each call.
+        clusters: By client, what its proxy counted: connections and TLS handshakes by cluster.
+    """
+
+    answers: dict[Call, Answer]
+    clusters: dict[str, Counts]
+
+    def then(self, later: "Report") -> "Report":
+        """Return this report with what calls that were made again have changed."""
+        clients = self.clusters.keys() | later.clusters.keys()
+        return Report(
+            self.answers | later.answers,
+            {one: _sum(self.clusters.get(one, {}), later.clusters.get(one, {})) for one in clients},
+        )
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    none = (0, 0)
+    return {
+        cluster: tuple(map(sum, zip(one.get(cluster, none), other.get(cluster, none), strict=True)))
+        for cluster in one | other
+    }
+
+
+class Landscape:
+    """A running mesh with every call that is worth trying in it."""
+
+    def __init__(self, mesh: RunningMesh) -> None:
+        self.mesh = mesh
+        pods = mesh.get("pods", "-n", NAMESPACE)["items"]
+        addresses = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods}
+        self.calls = tuple(calls(addresses))
+
+    def apply(self, policies: Sequence[Object]) -> None:
+        """Apply policies and wait until they are in force."""
+        if policies:
+            text = _list(policies)
+            self.mesh.apply(text)
+            wait = ["wait", "--for=condition=InForce", "-f", "-", "--timeout=30s"]
+            self.mesh.kubectl(*wait, stdin=text)
+
+    def withdraw(self, policies: Sequence[Object]) -> None:
+        """Delete policies."""
+        if policies:
+            self.mesh.kubectl("delete", "-f", "-", stdin=_list(policies))
+
+    def snapshot(self) -> MeshSnapshot:
+        """Return the mesh as the evaluator sees it, from what the API server has."""
+        found = self.mesh.get(",".join(map(str, KINDS.values())), "-A")["items"]
+        return build_snapshot(
+            {
+                resource: [one for one in found if one["kind"] == kind]
+                for kind, resource in KINDS.items()
+            }
+        )
+
+    def observe(self, calls: Sequence[Call], *, patience: float) -> Report:
+        """Make calls, all at once, and say what became of them."""
+        mine = defaultdict(list)
+        for call in calls:
+            mine[call.client].append(call)
+        with ThreadPoolExecutor() as pool:
+            reports = {
+                client: pool.submit(self._ask, client, own, patience)
+                for client, own in mine.items()
+            }
+        answers = {
+            call: Answer(Outcome(answer.pop("outcome")), **answer)
+            for client, own in mine.items()
+            for call, answer in zip(own, reports[client].result()["answers"], strict=True)
+        }
+        return Report(answers, {name: one.result()["clusters"] for name, one in reports.items()})
+
+    def _ask(self, client: str, calls: Sequence[Call], patience: float) -> Object:
+        program = [sys.executable, "-m", "mutua.testing.reachability.probe", CERTIFICATE]
+        argv = ["exec", "-i", "-n", NAMESPACE, client, "-c", "app", "--", *program, str(patience)]
+        done = self.mesh.kubectl(*argv, stdin=json.dumps([asdict(call) for call in calls]))
+        return json.loads(done.stdout)
+
+
+def _list(items: Sequence[Object]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def _application_certificate() -> tuple[str, str]:
+    """Return a certificate for "application" that only those trust who know it, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=24))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, *form)
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+
+
+@pytest.fixture(scope="module")
+def landscape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landscape]:
+    mesh = RunningMesh(Path(tmp_path_factory.mktemp("reach")), name="matrix")
+    try:
+        mesh.up()
+        mesh.apply(_list(objects(*_application_certificate())))
+        for wait in ("rollout status sts/db", "wait --for=condition=Ready pod --all"):
+            mesh.kubectl(*wait.split(), "-n", NAMESPACE, "--timeout=60s")
+        yield Landscape(mesh)
+    finally:
+        mesh.mutua("down", "--purge")
+    assert mesh.leftovers() == []
