@@ -17,7 +17,7 @@ from mutua.analysis.message import Message, Origin
 from mutua.analysis.peer_authentication import named
 from mutua.analysis.pods import PodGroup
 from mutua.analysis.rules import origin, services_for
-from mutua.analysis.wording import listed
+from mutua.analysis.wording import having, listed
 from mutua.api.destination import DestinationRule
 from mutua.api.security import MutualTlsMode
 from mutua.model.inbound import target_port
@@ -119,8 +119,8 @@ def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
         places = listed(sorted({case.place for case in cases}))
         policies = {case.verdict.demanded.policy for case in cases if case.verdict.demanded}
         if not demand:
-            bare = listed(sorted({case.group.name for case in cases}))
-            demand = f"{bare} has no sidecar to take it"
+            bare = sorted({case.group.name for case in cases})
+            demand = f"{having(bare)} no sidecar to take it"
         text = f"clients send {sends} to {places}, but {demand}: {outcome}"
         related = tuple(named(policy) for policy in sorted(policies) if policy)
         yield Message(
@@ -213,8 +213,8 @@ class _Mixed:
     def message(self, service: Origin) -> Message:
         """Return what to say about the Service."""
         text = (
-            f"{listed(self.bare)} of this headless Service has no sidecar, so sidecars send "
-            f"plaintext to {listed(self.meshed)} too"
+            f"of this headless Service {having(self.bare)} no sidecar, so sidecars send plaintext "
+            f"to {listed(self.meshed)} too"
         )
         policies = sorted(policy for policy in self.refusing if policy)
         if policies:

@@ -1,6 +1,7 @@
 """PeerAuthentications that do not do what their author may think (istio-semantics 1.3 to 1.6)."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from mutua.analysis.codes import (
     INEFFECTIVE,
@@ -12,11 +13,11 @@ from mutua.analysis.codes import (
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Code, Message, Origin
 from mutua.analysis.pods import PodGroup
-from mutua.analysis.wording import listed
+from mutua.analysis.wording import having, listed
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.policy.injection import SYSTEM_NAMESPACES
 
-KIND = "PeerAuthentication"
+KIND: Final = "PeerAuthentication"
 
 
 def analyze(mesh: Mesh) -> Iterator[Message]:
@@ -71,8 +72,15 @@ def _oldest(mesh: Mesh, policy: PeerAuthentication, group: PodGroup) -> PeerAuth
     return min(rivals, key=lambda one: (one.created, one.name))
 
 
-def _message(code: Code, policy: PeerAuthentication, text: str, **extra: object) -> Message:
-    return Message(code=code, origin=origin(policy), text=text, **extra)  # type: ignore[arg-type]
+def _message(
+    code: Code,
+    policy: PeerAuthentication,
+    text: str,
+    *,
+    path: str = "",
+    related: tuple[Origin, ...] = (),
+) -> Message:
+    return Message(code=code, origin=origin(policy), text=text, path=path, related=related)
 
 
 def _dead(mesh: Mesh, policy: PeerAuthentication) -> Message:
@@ -246,8 +254,8 @@ def _unprotected(
     })  # fmt: skip
     if names:
         text = (
-            f"{listed(names)} {'has' if len(names) == 1 else 'have'} no sidecar: nothing there "
-            "enforces STRICT, and what is sent from there to STRICT ports is refused"
+            f"{having(names)} no sidecar: nothing there enforces STRICT, and what is sent from "
+            "there to STRICT ports is refused"
         )
         related = tuple(dict.fromkeys(one.origin for one in bare))
         yield _message(NO_SIDECAR, policy, text, related=related)

@@ -1,13 +1,14 @@
 """What live policies and rules say about themselves: that a proxy refused them."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from mutua.analysis.codes import NEGATIVE
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, origin_of
 from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS
 
-REJECTED = "RejectedByProxy"
+REJECTED: Final = "RejectedByProxy"
 """Reason of a condition that is False because an Envoy did not take the configuration."""
 
 
@@ -18,5 +19,5 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
             for condition in (obj.get("status") or {}).get("conditions") or ():
                 is_refused = condition.get("reason") == REJECTED and condition["status"] == "False"
                 if is_refused:
-                    text = f"{condition.get('message') or 'a proxy refused it'}"
+                    text = str(condition.get("message") or "a proxy refused it")
                     yield Message(code=NEGATIVE, origin=origin_of(obj), text=text)

@@ -7,6 +7,11 @@ SHOWN: Final = 4
 """Names that a message gives before it counts the rest."""
 
 
+def having(names: Sequence[str]) -> str:
+    """Return `a has` or `a and b have`."""
+    return f"{listed(names)} {'has' if len(names) == 1 else 'have'}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return `a`, `a and b`, `a, b and 7 more`."""
     shown, rest = names[:SHOWN], len(names) - SHOWN

@@ -204,7 +204,7 @@ def test_9_one_pod_without_a_sidecar_makes_a_headless_service_plaintext() -> Non
 
     assert (harmless.code.code, str(harmless.origin)) == ("MUT0105", "Service shop/web")
     assert harmless.text == (
-        "pod/old of this headless Service has no sidecar, so sidecars send plaintext to deploy/web too"
+        "of this headless Service pod/old has no sidecar, so sidecars send plaintext to deploy/web too"
     )
     assert refused.text == harmless.text + ", and PeerAuthentication shop/default refuses it"
     assert said(WEB, HEADLESS, strict()) == []

@@ -5,6 +5,7 @@ creates is defaulted, injected and checked exactly like one that a user applies.
 watches pass straight through to the store.
 
     defaults -> hooks (mutate, or refuse) -> defaults -> rules of the kind -> validation -> store
+                                                                                  └─> advice
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
