@@ -265,6 +265,22 @@ def test_a_stricter_mode_waits_for_clients_whose_rules_have_changed() -> None:
     assert mesh.modes("web") is S
 
 
+@pytest.mark.parametrize(
+    "after", [policy(D), policy(D, "shop", "web"), policy(P, "shop", "web", _8080=D)]
+)
+def test_a_mode_that_is_switched_off_together_with_a_change_of_rules_comes_into_force(
+    after: PeerAuthentication,
+) -> None:
+    mesh = Mesh("web", "client")
+    mesh.aim(after, rules=(DestinationRule(namespace="shop", name="x", host="web"),))
+    for _ in range(3):
+        mesh.confirm("web", "client")
+        mesh.settle()
+    assert mesh.epoch.dial is mesh.epoch.target
+    assert mesh.epoch.is_exact(mesh.workloads["web"])
+    assert mesh.rollout.due is None
+
+
 def test_rules_alone_change_no_listener() -> None:
     mesh = Mesh("web", first=(policy(P),))
     rule_ = DestinationRule(namespace="shop", name="x", host="web")

@@ -241,10 +241,12 @@ class _Sender:
         self.anything = anything
 
     def kinds(self, port: int) -> frozenset[MutualTlsMode]:
-        """Return the kinds of connections that are sent to a port and accepted under the set."""
+        """Return the kinds of connections that may be sent to a port, of those accepted on it."""
+        return _KINDS[self.modes.of(port)] if self.anything else self.chosen(port)
+
+    def chosen(self, port: int) -> frozenset[MutualTlsMode]:
+        """Return the kinds that policies alone make clients send, of those accepted on a port."""
         mode = self.modes.of(port)
-        if self.anything:
-            return _KINDS[mode]
         off = self._switched_off or mode is MutualTlsMode.DISABLE
         return _KINDS[mode] & {PLAINTEXT if off else MUTUAL_TLS}
 
@@ -258,7 +260,7 @@ def _joined(senders: Sequence[_Sender], port: int) -> tuple[MutualTlsMode, bool]
     """
     accepted = _KINDS[senders[0].modes.of(port)].union(*(one.kinds(port) for one in senders))
     mode = next(mode for mode, kinds in _KINDS.items() if kinds == accepted)
-    chosen = {one.kinds(port) for one in senders if not one.anything}
+    chosen = {one.chosen(port) for one in senders}
     overlap = len(chosen) > 1 and any(PLAINTEXT in kinds for kinds in chosen)
     return mode, overlap and mode is not PLAINTEXT
 
