@@ -177,7 +177,6 @@ class ControlPlane:
 
     def _progressed(self, uid: str, progress: Progress) -> None:
         self._news.set()
-        self._status.wake()
         if self._epoch is None or uid not in self._feeds:
             return
         self._take_note(uid, progress)

@@ -147,8 +147,19 @@ def passthrough(settings: MeshSettings) -> tuple[Resource, ...]:
             **anything,
         ),
         _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, settings, **_to_application(), **anything),
-        _cluster(names.BLACK_HOLE_CLUSTER, settings, type="STATIC"),
+        _cluster(
+            names.BLACK_HOLE_CLUSTER, settings, type="STATIC", transport_socket=_anchor(settings)
+        ),
     )
+
+
+def _anchor(settings: MeshSettings) -> dict[str, Any]:
+    """Return mesh TLS that nobody uses, and that keeps the secrets loaded where mTLS is off.
+
+    Without a use Envoy forgets them.  Then it confirms a listener with TLS before it serves it,
+    because the secrets have yet to come, and "the server is ready for mTLS" would not be true.
+    """
+    return upstream_tls(alpn=names.CLIENT_ALPN_TCP, sni="", identities=(), settings=settings)
 
 
 def _cluster(

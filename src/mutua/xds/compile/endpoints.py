@@ -21,6 +21,12 @@ FLAG: Final = {
 """What makes the cluster's `tlsMode-istio` transport socket apply to an endpoint."""
 
 
+MUTUAL_TLS: Final = {"sub_zone": "mutual-tls"}
+"""Locality of flagged endpoints.  Envoy keeps the connections of an endpoint whose flag changes, but
+an endpoint that moves to another locality is a new one: requests under way end, and all others go
+over connections of the new kind.  Nothing else depends on the locality."""
+
+
 class Target(NamedTuple):
     """Everything an endpoint's entry depends on."""
 
@@ -64,8 +70,9 @@ def assignment(cluster: str, found: tuple[Target, ...]) -> Resource:
 def load_assignment(cluster: str, found: tuple[Target, ...]) -> Any:
     """Return the endpoints of a cluster as Envoy's message."""
     assigned = ClusterLoadAssignment(cluster_name=cluster)
-    if found:
-        assigned.endpoints.add(lb_endpoints=[_entry(target) for target in found])
+    for flagged, place in ((False, {}), (True, {"locality": MUTUAL_TLS})):
+        if entries := [_entry(target) for target in found if target.mutual_tls is flagged]:
+            assigned.endpoints.add(lb_endpoints=entries, **place)
     return assigned
 
 

@@ -1,0 +1,1 @@
+"""Constant traffic in pods, and what became of every request: for tests of changes under load."""

@@ -1,0 +1,113 @@
+"""A client in a pod that never stops asking.  Standard library only.
+
+Each argument is a stream of requests: `kind:host:port[:pause]`.
+
+    keepalive   HTTP/1.1 on one connection
+    new         HTTP/1.1, a connection per request
+    lines       one line on a connection of its own
+    session     lines on one connection for a second, then a new one
+    greeted     the server speaks first, on a connection of its own
+
+It prints, as JSON lines, runs of equal outcomes: stream, outcome, when the first and the last
+request of the run began (CLOCK_MONOTONIC), and how many there were.  Outcomes are the server's
+word ("m", "p", "ok"), or what went wrong.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+PATIENCE = 30.0
+SESSION = 1.0
+PAUSE = 0.02
+
+
+class Stream:
+    """One stream of requests."""
+
+    def __init__(self, text: str) -> None:
+        kind, self.host, port, *pause = text.split(":")
+        self.name, self.kind, self.port = text, kind, int(port)
+        self.pause = float(pause[0]) if pause else PAUSE
+        self.run = ("", 0.0, 0.0, 0)
+        self.link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.opened = 0.0
+
+    async def ask(self) -> None:
+        """Ask for ever."""
+        while True:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    outcome = await self.once()
+            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                outcome = f"{type(error).__name__}: {error}"
+                self.hang_up()
+            self.note(outcome, began)
+            await asyncio.sleep(self.pause)
+
+    async def once(self) -> str:
+        """Make one request."""
+        keeps = self.kind in {"keepalive", "session"}
+        if self.kind == "session" and time.monotonic() > self.opened + SESSION:
+            self.hang_up()
+        if self.link is None:
+            self.link = await asyncio.open_connection(self.host, self.port)
+            self.opened = time.monotonic()
+        reader, writer = self.link
+        if self.kind in {"keepalive", "new"}:
+            outcome = await self.http(reader, writer)
+        else:
+            outcome = await self.line(reader, writer)
+        if not keeps:
+            self.hang_up()
+        return outcome
+
+    async def http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Ask in HTTP."""
+        writer.write(f"GET / HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.split("content-length:")[1].split()[0])
+        body = (await reader.readexactly(length)).decode()
+        if "\r\nconnection: close" in head:
+            self.hang_up()
+        return body if head.startswith("http/1.1 200") else f"{head.split()[1]} {body}"
+
+    async def line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Ask with a line."""
+        if self.kind == "greeted" and await reader.readline() != b"hello\n":
+            return "not greeted"
+        writer.write(b"hi\n")
+        return "ok" if await reader.readline() == b"echo hi\n" else "no answer"
+
+    def hang_up(self) -> None:
+        """Close the connection, if there is one."""
+        if self.link is not None:
+            self.link[1].close()
+            self.link = None
+
+    def note(self, outcome: str, began: float) -> None:
+        """Add an outcome to the run, or begin another."""
+        before, first, _, count = self.run
+        if outcome == before and began - first < 1.0:
+            self.run = (before, first, began, count + 1)
+            return
+        self.tell()
+        self.run = (outcome, began, began, 1)
+
+    def tell(self) -> None:
+        """Print the run."""
+        if self.run[3]:
+            print(json.dumps([self.name, *self.run]), flush=True)
+
+
+async def main() -> None:
+    """Ask all at once."""
+    async with asyncio.TaskGroup() as group:
+        for text in sys.argv[1:]:
+            group.create_task(Stream(text).ask())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
