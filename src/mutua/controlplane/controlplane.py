@@ -104,6 +104,7 @@ class ControlPlane:
         self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
         self._status = StatusWriter(store, self, clock)
         self._status_due = 0.0
+        self._status_timer: asyncio.TimerHandle | None = None
 
     async def run(self, ready: Ready) -> None:
         """Serve until cancelled; ready once the mesh is known and compiled."""
@@ -199,14 +200,16 @@ class ControlPlane:
 
     def _wake_status_at(self, due: float) -> None:
         """A confirmation counts only later, and then changes what is true."""
-        if self._status_due < _now():
-            asyncio.get_running_loop().call_at(due, self._wake_status)
         self._status_due = due
+        if self._status_timer is None:
+            loop = asyncio.get_running_loop()
+            self._status_timer = loop.call_at(due, self._wake_status)
 
     def _wake_status(self) -> None:
+        self._status_timer = None
         self._status.wake()
         if self._status_due > _now():
-            asyncio.get_running_loop().call_at(self._status_due, self._wake_status)
+            self._wake_status_at(self._status_due)
 
     def _refused(self, uid: str, rejection: Rejection) -> None:
         """Find out whose fault it is that a proxy refused something."""
@@ -256,11 +259,15 @@ class ControlPlane:
             await self._push()
 
     def _due(self) -> float | None:
-        waited = self._rollout.waited_for(_now())
-        times = [self._rollout.deadline(uid) for uid in self._quarantine.open_to(waited)]
-        if (due := self._rollout.due) is not None:
-            times.append(due)
-        return min(times, default=None)
+        """Return when there may be something to do although nothing happens."""
+        now = _now()
+        open_to = self._quarantine.open_to(self._rollout.waited_for(now))
+        times = (
+            self._rollout.due,
+            self._rollout.next_left_behind(now),
+            *(self._rollout.deadline(uid) for uid in open_to),
+        )
+        return min((time for time in times if time is not None), default=None)
 
     async def _push(self) -> None:
         """Bring every feed to the present state of the objects, as far as it is its time."""

@@ -279,6 +279,15 @@ class Rollout:
         """Return the proxies whose confirmation counts."""
         return {uid for uid, one in self._proxies.items() if self._is_waited_for(one, now)}
 
+    def next_left_behind(self, now: float) -> float | None:
+        """Return when the next silent proxy is no longer waited for, None while all answer."""
+        times = [
+            one.behind_since + PATIENCE
+            for one in self._proxies.values()
+            if one.behind_since is not None and not one.is_late(now)
+        ]
+        return min(times, default=None)
+
     def deadline(self, uid: str) -> float:
         """Return until when a proxy is waited for."""
         return self._deadline(self._proxies[uid])

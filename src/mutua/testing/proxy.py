@@ -34,7 +34,7 @@ class Proxy:
 
     Attributes:
         feed: Where it is served.
-        refuses: Names of resources it answers with a NACK.
+        refuses: Names of resources of which it answers every new version with a NACK.
         answers: Whether it reads at all.
         has: Version of each resource it took, by name.
     """
@@ -60,7 +60,11 @@ class Proxy:
     def serve(self) -> None:
         """Take and answer what there is."""
         while self.answers and (response := self.session.next_response()) is not None:
-            bad = [one.name for one in response.resources if one.name in self.refuses]
+            bad = [
+                one.name
+                for one in response.resources
+                if one.name in self.refuses and one.version != self.has.get(one.name)
+            ]
             self.has.update(
                 {one.name: one.version for one in response.resources if one.name not in bad}
             )

@@ -7,17 +7,21 @@ import statistics
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 
 from mutua.foundation.errors import Rejected
+from mutua.model.settings import MeshSettings
 from mutua.testing.envoy import Envoy, cluster, endpoints, listener, route
 from mutua.testing.polling import eventually
 from mutua.xds import server as server_module
+from mutua.xds.compile.clusters import passthrough
+from mutua.xds.compile.tls import downstream_tls
 from mutua.xds.feed import Feed
-from mutua.xds.proto import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from mutua.xds.proto import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Listener
 from mutua.xds.resource import (
     CLUSTER,
     ENDPOINT,
@@ -27,6 +31,7 @@ from mutua.xds.resource import (
     ProxyResources,
     Resource,
     ResourceSet,
+    resource,
 )
 from mutua.xds.server import ads_handler, serve_workload
 from mutua.xds.session import DeltaSession
@@ -330,3 +335,36 @@ async def test_a_proxy_that_does_not_read_costs_nothing(tmp_path: Path) -> None:
         assert last.system_version_info == "499"
         assert last.nonce == "2"
         call.cancel()
+
+
+async def test_a_listener_is_confirmed_before_its_secrets_come_and_does_not_serve_yet(
+    envoy: Envoy,
+) -> None:
+    """Why the secrets must be loaded before: what is confirmed is not what is in force."""
+    feed = Feed("web-1.shop")
+    feed.publish(resources(lds=[listener(envoy, "web", body="old")]), 1)
+    async with served(feed, envoy.xds), envoy.running():
+        await eventually(envoy.is_live, "ready")
+        secured = with_transport(listener(envoy, "web", body="new"), downstream_tls(MeshSettings()))
+        feed.publish(resources(lds=[secured]), 2)
+        await confirmed(feed, 2)
+        assert await envoy.stat("listener_manager.total_listeners_warming") == 1
+        assert await envoy.get("web") == (200, "old")
+
+
+async def test_a_proxy_confirms_nothing_before_it_has_its_secrets(envoy: Envoy) -> None:
+    feed = Feed("web-1.shop")
+    feed.publish(resources(cds=passthrough(MeshSettings())), 1)
+    async with served(feed, envoy.xds), envoy.running():
+        await eventually(
+            lambda: envoy.stat("cluster_manager.warming_clusters"), "a cluster waits for secrets"
+        )
+        assert feed.progress.acknowledged == 0
+
+
+def with_transport(plain: Resource, socket: dict[str, Any]) -> Resource:
+    value = Listener.FromString(plain.body)
+    chain = value.filter_chains[0]
+    chain.transport_socket.name = socket["name"]
+    chain.transport_socket.typed_config.CopyFrom(socket["typed_config"])
+    return resource(plain.name, value.SerializeToString(deterministic=True))

@@ -99,7 +99,8 @@ class Stream:
     def tell(self) -> None:
         """Print the run."""
         if self.run[3]:
-            print(json.dumps([self.name, *self.run]), flush=True)
+            sys.stdout.write(json.dumps([self.name, *self.run]) + "\n")
+            sys.stdout.flush()
 
 
 async def main() -> None:

@@ -3,6 +3,8 @@
     8080   HTTP/1.1, keep-alive: answers "m" when the proxy saw a client certificate, else "p"
     9000   lines: answers each one
     9001   speaks first, then like 9000
+
+It serves until it is killed.
 """
 
 import asyncio

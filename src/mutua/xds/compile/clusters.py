@@ -24,7 +24,7 @@ from mutua.xds.compile import names
 from mutua.xds.compile.endpoints import Target, load_assignment
 from mutua.xds.compile.filters import ADS, duration
 from mutua.xds.compile.origination import foreign_tls, host_decides
-from mutua.xds.compile.tls import plaintext, upstream_tls
+from mutua.xds.compile.tls import plaintext, secrets_kept, upstream_tls
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
 from mutua.xds.resource import Resource, resource
 
@@ -148,18 +148,9 @@ def passthrough(settings: MeshSettings) -> tuple[Resource, ...]:
         ),
         _cluster(names.INBOUND_PASSTHROUGH_CLUSTER, settings, **_to_application(), **anything),
         _cluster(
-            names.BLACK_HOLE_CLUSTER, settings, type="STATIC", transport_socket=_anchor(settings)
+            names.BLACK_HOLE_CLUSTER, settings, type="STATIC", transport_socket=secrets_kept()
         ),
     )
-
-
-def _anchor(settings: MeshSettings) -> dict[str, Any]:
-    """Return mesh TLS that nobody uses, and that keeps the secrets loaded where mTLS is off.
-
-    Without a use Envoy forgets them.  Then it confirms a listener with TLS before it serves it,
-    because the secrets have yet to come, and "the server is ready for mTLS" would not be true.
-    """
-    return upstream_tls(alpn=names.CLIENT_ALPN_TCP, sni="", identities=(), settings=settings)
 
 
 def _cluster(

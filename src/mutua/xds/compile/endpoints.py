@@ -22,9 +22,9 @@ FLAG: Final = {
 
 
 MUTUAL_TLS: Final = {"sub_zone": "mutual-tls"}
-"""Locality of flagged endpoints.  Envoy keeps the connections of an endpoint whose flag changes, but
-an endpoint that moves to another locality is a new one: requests under way end, and all others go
-over connections of the new kind.  Nothing else depends on the locality."""
+"""Locality of flagged endpoints.  Envoy keeps the pooled connections of an endpoint whose flag
+changes, but an endpoint that moves to another locality is a new one: requests under way end, and
+all others take connections of the new kind.  Nothing else depends on the locality."""
 
 
 class Target(NamedTuple):

@@ -85,6 +85,21 @@ def upstream_tls(
     return {"name": TLS, "typed_config": pack(context)}
 
 
+def secrets_kept() -> dict[str, Any]:
+    """Return mesh TLS that nobody uses, and that keeps the secrets loaded where mTLS is off.
+
+    Envoy forgets secrets without a use.  Then it confirms a listener with TLS before the secrets
+    have come and the listener serves, so that "the server is ready for mTLS" would not be true.
+    """
+    context = UpstreamTlsContext(
+        common_tls_context={
+            "tls_certificate_sds_secret_configs": [{"name": CERTIFICATE_SECRET, "sds_config": SDS}],
+            "validation_context_sds_secret_config": {"name": TRUST_SECRET, "sds_config": SDS},
+        }
+    )
+    return {"name": TLS, "typed_config": pack(context)}
+
+
 def plaintext() -> dict[str, Any]:
     """Return the transport socket that leaves bytes as they are."""
     return {"name": RAW, "typed_config": pack(RawBuffer())}
