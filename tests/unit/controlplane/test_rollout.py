@@ -14,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mutua.api.destination import DestinationRule
 from mutua.api.security import MutualTlsMode, PeerAuthentication
 from mutua.controlplane.rollout import PATIENCE, RETURN, SETTLE, Epoch, Intent, Rollout
+from mutua.model.service import Protocol, Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
+from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint, Workload
-from mutua.policy.auto_mtls import client_decision
+from mutua.policy.outbound import Destination, what_is_sent
 from mutua.policy.peer_authentication import Subject, effective_mode
 from mutua.xds.compile.modes import InboundModes
 from mutua.xds.compile.stage import PolicySet
@@ -325,12 +327,26 @@ def policy_sets(draw: st.DrawFn) -> PolicySet:
 
 
 def sends_mutual_tls(intent: Intent, server: Workload, port: int) -> bool:
-    return client_decision(
-        intent.policies,
-        Endpoint("10.0.0.1", port, ready=True, workload=server),
-        service_namespace=server.namespace,
+    endpoint = Endpoint("10.0.0.1", port, ready=True, workload=server)
+    service_port = ServicePort(number=port, name="", protocol=Protocol.TCP, target=port)
+    service = Service(
+        id=ServiceName(server.namespace, server.name),
+        hostname=f"{server.name}.{server.namespace}.svc.cluster.local",
+        created="",
+        addresses=("10.96.0.9",),
+        ports=(service_port,),
+        selector={},
+    )
+    mesh = MeshSnapshot(
         settings=MeshSettings(),
-    ).mutual_tls
+        services=(service,),
+        workloads={server.uid: server},
+        endpoints={service.id: {port: (endpoint,)}},
+        inbound_ports={},
+        peer_authentications=intent.policies,
+    )
+    to = Destination(service=service, port=service_port, endpoint=endpoint)
+    return what_is_sent(mesh, workload("far", "caller"), to).mutual_tls
 
 
 def accepts(mode: MutualTlsMode, *, mutual_tls: bool) -> bool:
