@@ -16,12 +16,7 @@ Source: envoy/extensions/access_loggers/grpc/v3/als.proto; HcmAccessLogOptions; 
 
 from typing import Any, Final
 
-from mutua.xds.proto import (
-    CelExpressionFilter,
-    HttpGrpcAccessLog,
-    TcpGrpcAccessLog,
-    pack,
-)
+from mutua.xds.proto import CelExpressionFilter, HttpGrpcAccessLog, TcpGrpcAccessLog, pack
 
 XDS_CLUSTER: Final = "xds-grpc"
 """Static cluster of the bootstrap: the control plane, by the pod's own socket."""
@@ -31,6 +26,9 @@ FOREIGN_TLS: Final = "foreign-tls"
 REFUSED: Final = "refused"
 
 PERIOD: Final = {"seconds": 15}
+
+TOGETHER: Final = 64 * 1024
+"""Bytes of entries that are sent together, if a second brings so many: some 200 of them."""
 
 AT_ONCE: Final = 0
 """Bytes an entry may wait for: a refusal is somebody's outage."""
@@ -92,21 +90,21 @@ def refusals() -> list[dict[str, Any]]:
             ]
         }
     }
-    return [_tcp(REFUSED, chosen, buffer_size_bytes={"value": AT_ONCE})]
+    return [_tcp(REFUSED, chosen, together=AT_ONCE)]
 
 
-def _tcp(log: str, chosen: dict[str, Any], **settings: Any) -> dict[str, Any]:
+def _tcp(log: str, chosen: dict[str, Any], together: int = TOGETHER) -> dict[str, Any]:
     return {
         "name": "envoy.access_loggers.tcp_grpc",
         "filter": chosen,
-        "typed_config": pack(TcpGrpcAccessLog(common_config=_common(log, **settings))),
+        "typed_config": pack(TcpGrpcAccessLog(common_config=_common(log, together))),
     }
 
 
-def _common(log: str, **settings: Any) -> dict[str, Any]:
+def _common(log: str, together: int = TOGETHER) -> dict[str, Any]:
     return {
         "log_name": log,
         "transport_api_version": "V3",
         "grpc_service": {"envoy_grpc": {"cluster_name": XDS_CLUSTER}},
-        **settings,
+        "buffer_size_bytes": {"value": together},
     }
