@@ -1,7 +1,9 @@
-"""The node's ports, filled in by the runtime and the API server's token issuer."""
+"""Ports of the node and the control plane, filled in by the runtime and the token issuer."""
 
+import asyncio
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 from typing_extensions import override
 
@@ -19,6 +21,7 @@ from mutua.runtime.network.probe import (
     pod_socket,
     tcp_probe,
 )
+from mutua.runtime.network.socket_owner import OWN, program_at
 from mutua.store.port import ObjectStore
 
 
@@ -81,3 +84,16 @@ class PodTokens(TokenIssuer):
             lifetime=timedelta(seconds=expiry),
         )
         return token.text
+
+
+class ProgramFinder:
+    """Finds out which program called from an address, while its connection is open."""
+
+    def __init__(self, namespaces: Path) -> None:
+        """Look in the pods' network namespaces, which are files of this directory."""
+        self._namespaces = namespaces
+
+    async def find(self, pod_uid: str, address: str, port: int) -> str:
+        """Return its name; see `Keeper`."""
+        where = self._namespaces / pod_uid if pod_uid else OWN
+        return await asyncio.to_thread(program_at, address, port, where)

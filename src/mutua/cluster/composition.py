@@ -28,7 +28,7 @@ from mutua.api.object import (
     Object,
     Resource,
 )
-from mutua.cluster.adapters import NetworkProber, PodTokens
+from mutua.cluster.adapters import NetworkProber, PodTokens, ProgramFinder
 from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
 from mutua.cluster.apiserver.credentials import (
     ApiCredentials,
@@ -154,7 +154,12 @@ class Mesh:
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
         )
-        self._keeper = Keeper(self.registry, clock, lambda: self._control_plane.snapshot)
+        self._keeper = Keeper(
+            self.registry,
+            clock,
+            lambda: self._control_plane.snapshot,
+            program=ProgramFinder(layout.netns).find,
+        )
         self._guard = Guard(
             self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
         )

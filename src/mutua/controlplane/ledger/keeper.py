@@ -11,7 +11,8 @@ was, is in the ConfigMap `NAME` next to the mesh's other settings.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import AddressValueError, IPv4Address
@@ -37,6 +38,15 @@ REST: Final = 5.0
 
 BATCH: Final = 100
 """Entries written in one such round; each is a synchronous write of the store."""
+
+MOST_ASKED: Final = 16
+"""Programs waiting to be looked up; what comes on top is asked for by its next call."""
+
+ATTEMPTS: Final = 5
+"""Times a caller's program is looked up."""
+
+Program = Callable[[str, str, int], Awaitable[str]]
+"""(uid of the calling pod, "" for none; address; port) -> the program's name, "" for unknown."""
 
 SETTLE: Final = timedelta(seconds=10)
 """How long after a change of the mesh a caller may still act by what was before: its proxy has
@@ -74,6 +84,7 @@ class Keeper:
         mesh: Callable[[], MeshSnapshot | None],
         *,
         namespace: str = "istio-system",
+        program: Program | None = None,
     ) -> None:
         """Prepare; nothing is recorded before `run`.
 
@@ -82,6 +93,7 @@ class Keeper:
             clock: When things were seen.
             mesh: The present state of the mesh.
             namespace: Where the ConfigMap is.
+            program: Finds out which program called; None when nobody can.
         """
         self.on_refusal: Callable[[Refusal], None] = lambda _refusal: None
         self._store = store
@@ -95,6 +107,9 @@ class Keeper:
         }
         self._watch = Watch(store, clock, namespace)
         self._woken = asyncio.Event()
+        self._program = program
+        self._unnamed: asyncio.Queue[tuple[Entry, str, int]] = asyncio.Queue(MOST_ASKED)
+        self._asked: Counter[Key] = Counter()
         self._judged: dict[Key, tuple[MeshSnapshot, str]] = {}
         self._seen_mesh: MeshSnapshot | None = None
         self._mesh_changed = clock.now()
@@ -113,6 +128,7 @@ class Keeper:
             try:
                 group.create_task(self._write_news(), name="news")
                 group.create_task(self._write_numbers(), name="numbers")
+                group.create_task(self._name_programs(), name="programs")
                 ready()
                 await asyncio.Event().wait()
             finally:
@@ -137,6 +153,7 @@ class Keeper:
             self._name(entry, pod)
         if not sighting.ongoing:
             self._judge(entry, pod, server_uid, sighting)
+        self._ask_for_program(entry, pod, sighting)
         if sighting.refused:
             self.on_refusal(Refusal(server_uid, entry, served_before))
         self._woken.set()
@@ -147,6 +164,25 @@ class Keeper:
             others = tuple(one for one in entry.pods if one != uid)
             entry.pods = (uid, *others)[:MOST_PODS]
             entry.account = pod["spec"].get("serviceAccountName") or "default"
+
+    def _ask_for_program(self, entry: Entry, pod: Object | None, sighting: Sighting) -> None:
+        """Have the program looked up, a few times: its connection has to be open still."""
+        if entry.process or self._program is None or self._unnamed.full():
+            return
+        if sighting.refused or self._asked[entry.key] >= ATTEMPTS:
+            return
+        self._asked[entry.key] += 1
+        uid = "" if pod is None else pod["metadata"]["uid"]
+        self._unnamed.put_nowait((entry, uid, sighting.source_port))
+
+    async def _name_programs(self) -> None:
+        while True:
+            entry, uid, port = await self._unnamed.get()
+            assert self._program is not None  # noqa: S101 - or nothing is in the queue
+            if found := await self._program(uid, entry.address, port):
+                entry.process = found
+                self._ledger.touch(entry)
+                self._woken.set()
 
     def _judge(self, entry: Entry, pod: Object | None, server: str, sighting: Sighting) -> None:
         """Find out why, unless nothing is new since the last time."""
@@ -195,6 +231,7 @@ class Keeper:
                 return
             self._ledger.forget(key)
             self._judged.pop(key, None)
+            self._asked.pop(key, None)
 
     def _restore(self) -> None:
         found = []
@@ -222,6 +259,7 @@ class Keeper:
             await self._write_one(to_object(entry))
         for key in self._ledger.take_displaced():
             self._judged.pop(key, None)
+            self._asked.pop(key, None)
             try:
                 await self._store.delete(PLAINTEXT_CALLERS, key.server.namespace, object_name(key))
             except MutuaError as error:

@@ -122,7 +122,8 @@ class Ledger:
 
     def touch(self, entry: Entry) -> None:
         """Note that more than numbers changed in an entry."""
-        self._urgent[entry.key] = None
+        if entry.key in self._entries:
+            self._urgent[entry.key] = None
 
     def find(self, key: Key) -> Entry | None:
         """Return an entry."""

@@ -16,7 +16,7 @@ from mutua.api.object import (
     Object,
 )
 from mutua.controlplane.controlplane import ControlPlane
-from mutua.controlplane.ledger.keeper import REST, SETTLE, Keeper, Refusal
+from mutua.controlplane.ledger.keeper import ATTEMPTS, REST, SETTLE, Keeper, Refusal
 from mutua.controlplane.ledger.watch import NAME, from_config_map
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
@@ -190,3 +190,39 @@ async def test_a_rule_that_has_just_gone_is_still_the_reason_for_a_moment() -> N
         assert await reason() == "DestinationRule"
         mesh.clock.advance(SETTLE)
         assert await reason() == "PodAddress"
+
+
+async def test_the_program_is_looked_up_a_few_times_and_then_known() -> None:
+    mesh = await start()
+    asked: list[tuple[str, str, int]] = []
+
+    async def find(uid: str, address: str, port: int) -> str:
+        asked.append((uid, address, port))
+        return "curl" if len(asked) == 2 else ""
+
+    keeper = Keeper(mesh.store, mesh.clock, lambda: mesh.plane.snapshot, program=find)
+    async with running(mesh.plane.run), running(keeper.run):
+        for _ in range(3):
+            keeper.witness(mesh.server)(CALL)
+            await asyncio.sleep(REST)
+        [entry] = await mesh.entries()
+
+    assert asked == [(mesh.client["metadata"]["uid"], "10.244.0.7", 40000)] * 2
+    assert entry["status"]["process"] == "curl"
+
+
+async def test_a_program_that_is_never_found_is_not_looked_up_for_ever() -> None:
+    mesh = await start()
+    asked: list[int] = []
+
+    async def find(_uid: str, _address: str, port: int) -> str:
+        asked.append(port)
+        return ""
+
+    keeper = Keeper(mesh.store, mesh.clock, lambda: mesh.plane.snapshot, program=find)
+    async with running(mesh.plane.run), running(keeper.run):
+        for _ in range(3 * ATTEMPTS):
+            keeper.witness(mesh.server)(CALL)
+            await asyncio.sleep(REST)
+
+    assert len(asked) == ATTEMPTS
