@@ -6,6 +6,7 @@ application protocol, each time the exact match before the one that leaves it op
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mutua.policy.inbound import Arrival, Content, Outcome, Wrapping
@@ -21,12 +22,31 @@ OFFERED_TCP: Final = ("istio",)
 SEEN_HTTP: Final = ("http/1.1",)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """One filter chain: what it matches, and what it does.
+
+    Attributes:
+        port: None for any.
+        transport: "" for any.
+        protocols: None of them for any.
+        terminates: Whether it decrypts TLS, and demands a certificate.
+        as_http: Whether it reads HTTP.
+    """
+
+    port: int | None
+    transport: str
+    protocols: tuple[str, ...]
+    terminates: bool
+    as_http: bool
+
+
 class InboundListener:
     """What a proxy does with connections to its pod."""
 
     def __init__(self, compiled: ProxyResources) -> None:
         listener = Listener.FromString(compiled[LISTENER]["virtualInbound"].body)
-        self._chains = list(listener.filter_chains)
+        self._chains = [_chain(one) for one in listener.filter_chains]
         self._inspectors = {one.name: one.filter_disabled for one in listener.listener_filters}
 
     def outcome(self, port: int, arrival: Arrival) -> Outcome:
@@ -41,25 +61,33 @@ class InboundListener:
             transport, protocols = "tls", _offered(arrival)
         elif not is_tls and arrival.content is Content.HTTP and HTTP_INSPECTOR in inspected:
             protocols = SEEN_HTTP
-        chain = self._chain(port, transport, protocols)
+        chain = self._match(port, transport, protocols)
         return Outcome.CLOSED if chain is None else _through(chain, arrival, is_tls=is_tls)
 
     def _looks(self, inspector: str, port: int) -> bool:
         return inspector in self._inspectors and not _means(self._inspectors[inspector], port)
 
-    def _chain(self, port: int, transport: str, protocols: Iterable[str]) -> Any | None:
-        matches = [(one.filter_chain_match, one) for one in self._chains]
-        matches = [pair for pair in matches if pair[0].destination_port.value == port] or [
-            pair for pair in matches if not pair[0].HasField("destination_port")
-        ]
-        matches = [pair for pair in matches if pair[0].transport_protocol == transport] or [
-            pair for pair in matches if not pair[0].transport_protocol
-        ]
+    def _match(self, port: int, transport: str, protocols: Iterable[str]) -> _Chain | None:
+        found = [one for one in self._chains if one.port == port]
+        found = found or [one for one in self._chains if one.port is None]
+        exact = [one for one in found if one.transport == transport]
+        found = exact or [one for one in found if not one.transport]
         for protocol in protocols:
-            for match, chain in matches:
-                if protocol in match.application_protocols:
-                    return chain
-        return next((one for match, one in matches if not match.application_protocols), None)
+            for one in found:
+                if protocol in one.protocols:
+                    return one
+        return next((one for one in found if not one.protocols), None)
+
+
+def _chain(chain: Any) -> _Chain:
+    match = chain.filter_chain_match
+    return _Chain(
+        port=match.destination_port.value if match.HasField("destination_port") else None,
+        transport=match.transport_protocol,
+        protocols=tuple(match.application_protocols),
+        terminates=chain.HasField("transport_socket"),
+        as_http=chain.filters[-1].name == HTTP_PROXY,
+    )
 
 
 def _means(predicate: Any, port: int) -> bool:
@@ -86,11 +114,10 @@ def _offered(arrival: Arrival) -> tuple[str, ...]:
     return OFFERED_HTTP if arrival.announced_http else OFFERED_TCP
 
 
-def _through(chain: Any, arrival: Arrival, *, is_tls: bool) -> Outcome:
+def _through(chain: _Chain, arrival: Arrival, *, is_tls: bool) -> Outcome:
     """Return what becomes of a connection in its chain."""
-    as_http = chain.filters[-1].name == HTTP_PROXY
-    content = arrival.content
-    if chain.HasField("transport_socket"):
+    as_http, content = chain.as_http, arrival.content
+    if chain.terminates:
         if arrival.wrapping not in {Wrapping.MESH, Wrapping.MESH_CERTIFICATE}:
             return Outcome.HANDSHAKE_FAILS
     elif is_tls:

@@ -4,6 +4,7 @@ Three namespaces with a client each (one without sidecar), servers of all kinds 
 ServiceEntries that share target ports, and policies of every level whose creation times collide.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,6 +60,7 @@ ENTRY_PORTS: Final = (
     {"number": 81, "name": "tcp", "protocol": "TCP", "targetPort": 8081},
     {"number": 443, "name": "tls", "protocol": "TLS"},
 )
+WILDCARDS: Final = ("*", "*.local", "*.shop.svc.cluster.local", "*.example.com")
 HOSTS: Final = ("api.example.com", "db.example.com", "*.example.org")
 
 modes = st.sampled_from(("STRICT", "PERMISSIVE", "DISABLE", "UNSET"))
@@ -76,18 +78,25 @@ def generated_meshes() -> st.SearchStrategy[MeshSnapshot]:
 
 @st.composite
 def generated_objects(draw: st.DrawFn) -> tuple[dict[Resource, list[Object]], MeshSettings]:
-    """Draw the objects and the settings of a mesh."""
+    """Draw the objects and the settings of a mesh.
+
+    Few Services and many rules for them: rules disagree where they meet.
+    """
+    places = draw(_some(tuple(itertools.product(NAMESPACES, APPS)), 2, least=1))
+    entries = draw(_some(HOSTS, 1))
+    hosts = [f"{name}.{namespace}.svc.cluster.local" for namespace, name in places]
     objects: dict[Resource, list[Object]] = {
         PODS: [_client(draw, number, namespace) for number, namespace in enumerate(NAMESPACES)],
         SERVICES: [],
         ENDPOINT_SLICES: [],
-        SERVICE_ENTRIES: [_entry(draw, host) for host in draw(_some(HOSTS, 2))],
+        SERVICE_ENTRIES: [_entry(draw, host) for host in entries],
         PEER_AUTHENTICATIONS: [_policy(draw, number) for number in range(draw(st.integers(0, 4)))],
-        DESTINATION_RULES: [_rule(draw, number) for number in range(draw(st.integers(0, 5)))],
+        DESTINATION_RULES: [
+            _rule(draw, number, [*hosts, *entries]) for number in range(draw(st.integers(0, 7)))
+        ],
     }
     objects[PODS] += [_server(draw, number) for number in range(draw(st.integers(1, 5)))]
-    places = st.tuples(namespaces, st.sampled_from(APPS))
-    for number, (namespace, name) in enumerate(draw(st.lists(places, max_size=3, unique=True))):
+    for number, (namespace, name) in enumerate(places):
         owner, behind = _service(draw, number, namespace, name), []
         for one in objects[PODS]:
             meta = one["metadata"]
@@ -142,7 +151,7 @@ def _server(draw: st.DrawFn, number: int) -> Object:
 
 
 def _service(draw: st.DrawFn, number: int, namespace: str, name: str) -> Object:
-    ports = draw(_some(PORTS, 3, least=1))
+    ports = [PORTS[0], *draw(_some(PORTS[1:], 2))]
     address = draw(st.sampled_from((f"10.96.0.{number}", f"10.96.0.{number}", "None")))
     made = service(namespace, name, *ports, address=address, created=draw(times))
     annotations = made["metadata"].setdefault("annotations", {})
@@ -204,14 +213,13 @@ def _policy(draw: st.DrawFn, number: int, ports: Sequence[int] = POLICY_PORTS) -
 def _rule(
     draw: st.DrawFn,
     number: int,
+    hosts: Sequence[str],
     ports: Sequence[int] = RULE_PORTS,
     tls: Sequence[Mapping[str, Any]] | None = None,
 ) -> Object:
     made = _RulesOf(draw, ports, TLS if tls is None else tls)
     namespace = draw(namespaces)
-    full = [f"{app}.{where}.svc.cluster.local" for app in APPS for where in NAMESPACES]
-    wild = ["*", "*.local", "*.shop.svc.cluster.local", "*.example.com", "*.example.org"]
-    host = draw(st.sampled_from((*full, *full, *APPS, *wild, *HOSTS[:2])))
+    host = draw(st.sampled_from((*hosts, *hosts, *hosts, *APPS, *WILDCARDS)))
     spec: dict[str, Any] = {}
     if draw(st.integers(0, 3)) == 0:
         spec["workloadSelector"] = {"matchLabels": {"tier": "a"}}
@@ -299,6 +307,7 @@ def called_meshes(draw: st.DrawFn, network: str, tls: Sequence[Mapping[str, Any]
         tls: What rules may say; files that they name must exist.
     """
     numbers = [port["port"] for port in CALLED_PORTS]
+    hosts = [f"{place}.svc.cluster.local" for place in ("web.shop", "api.bank", "api.shop")]
     labels = draw(st.sampled_from(({"tier": "a"}, {})))
     objects: dict[Resource, list[Object]] = {
         PODS: [
@@ -313,7 +322,7 @@ def called_meshes(draw: st.DrawFn, network: str, tls: Sequence[Mapping[str, Any]
             for number in range(draw(st.integers(1, 4)))
         ],
         DESTINATION_RULES: [
-            _rule(draw, number, numbers, tls) for number in range(draw(st.integers(1, 5)))
+            _rule(draw, number, hosts, numbers, tls) for number in range(draw(st.integers(1, 7)))
         ],
     }
     for number, one in enumerate(objects[PODS]):

@@ -1,6 +1,8 @@
 """Evaluator and compiler, two readings of one specification, agree on meshes nobody thought of."""
 
-from hypothesis import given
+import os
+
+from hypothesis import given, settings
 
 from mutua.api.destination import TlsMode
 from mutua.model.service import Service, ServicePort
@@ -32,6 +34,7 @@ MODES = {
 }
 
 
+@settings(max_examples=10_000 if "MUTUA_DEEP" in os.environ else 200)
 @given(generated_meshes())
 def test_clients_send_what_the_evaluator_says(mesh: MeshSnapshot) -> None:
     compiler = Compiler()
