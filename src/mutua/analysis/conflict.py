@@ -1,9 +1,9 @@
 """Do clients send what servers accept?
 
-Every Service, port and workload behind it is put to the evaluator, with a client made up for the
-purpose: one in the namespace of the DestinationRule that is judged, or, where no rule speaks, in
-the Service's own.  What does not work, and why, is the evaluator's verdict; here it is only told to
-the author of the object that can be changed.
+Every Service, port and workload behind it is put to the evaluator, with clients made up for the
+purpose: one for each kind of client there is (mutua.analysis.clients).  What does not work, and
+why, is the evaluator's verdict; here it is only told to the author of the object that can be
+changed.  Specification: istio-semantics 3.5; IST0113 as Istio once had it.
 """
 
 from collections import defaultdict
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from mutua.analysis.clients import callers, followers
 from mutua.analysis.codes import CONFLICT, HEADLESS_MIXED, HEADLESS_OFF, NAMESPACE_OFF
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin
@@ -22,15 +23,14 @@ from mutua.api.destination import DestinationRule
 from mutua.api.security import MutualTlsMode
 from mutua.model.inbound import target_port
 from mutua.model.service import Service, ServicePort
-from mutua.model.workload import TLS_MODE_ISTIO, TLS_MODE_LABEL, Endpoint, Workload
+from mutua.model.workload import Endpoint, Workload
 from mutua.policy.connection import Verdict, judge
 from mutua.policy.destination_rule import Level
 from mutua.policy.inbound import Outcome
 from mutua.policy.outbound import Destination, Why
 from mutua.policy.peer_authentication import Decision
 
-NOWHERE: Final = "192.0.2.1"
-"""The made-up client's address, which no pod has (RFC 5737)."""
+NO_LABELS: Final[Mapping[str, str]] = {}
 
 PATHS: Final = {
     Level.RULE: "spec.trafficPolicy.tls",
@@ -46,24 +46,11 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
         yield from _of_rule(mesh, rule)
     unruled = _Findings()
     for service in mesh.snapshot.services:
-        for case in _cases(mesh, service, client_in(service.id.namespace)):
-            if not case.verdict.sent.setting.source:
-                unruled.add(mesh, case)
+        for client in callers(mesh, service):
+            for case in _cases(mesh, service, client):
+                if not case.verdict.sent.setting.source:
+                    unruled.add(mesh, case)
     yield from unruled.messages()
-
-
-def client_in(namespace: str, rule: DestinationRule | None = None) -> Workload:
-    """Return a meshed client of a namespace, one that a rule's selector means."""
-    labels = {**((rule.selector if rule else None) or {}), TLS_MODE_LABEL: TLS_MODE_ISTIO}
-    return Workload(
-        uid="client",
-        namespace=namespace,
-        name="client",
-        address=NOWHERE,
-        labels=labels,
-        service_account="client",
-        container_ports={},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +73,12 @@ def _cases(
     service: Service,
     client: Workload,
     subset: str = "",
-    labels: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> Iterator[Case]:
     """Yield the calls of one client to every port and workload of a Service, or of a subset."""
     snapshot = mesh.around(service, client.namespace)
-    wanted = labels or {}
     for group in mesh.behind(service):
-        if not wanted.items() <= group.workload.labels.items():
+        if not labels.items() <= group.workload.labels.items():
             continue
         for port in service.ports:
             if (target := target_port(service, port, group.workload)) is None:
@@ -106,15 +92,20 @@ def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
     """Yield what a rule makes clients send in vain; one message for each cause."""
     own = f"{rule.namespace}/{rule.name}"
     causes: dict[tuple[Level, str, str, str], list[Case]] = defaultdict(list)
-    for service in services_for(mesh, rule):
-        client = client_in(_client_namespace(mesh, rule, service), rule)
-        for subset, labels in (("", {}), *((one.name, one.labels) for one in rule.subsets)):
-            for case in _cases(mesh, service, client, subset, labels):
-                sent = case.verdict.sent
-                if case.verdict.works is False and sent.setting.source == own:
-                    demand = _demand(case.verdict.demanded)
-                    key = (sent.setting.level, sent.sends.value, demand, case.verdict.outcome.value)
-                    causes[key].append(case)
+    subsets = (("", NO_LABELS), *((one.name, one.labels) for one in rule.subsets))
+    calls = (
+        case
+        for service in services_for(mesh, rule)
+        for client in followers(mesh, rule, service)
+        for subset, labels in subsets
+        for case in _cases(mesh, service, client, subset, labels)
+    )
+    for case in calls:
+        sent = case.verdict.sent
+        if case.verdict.works is False and sent.setting.source == own:
+            demand = _demand(case.verdict.demanded)
+            key = (sent.setting.level, sent.sends.value, demand, case.verdict.outcome.value)
+            causes[key].append(case)
     for (level, sends, demand, outcome), cases in causes.items():
         places = listed(sorted({case.place for case in cases}))
         policies = {case.verdict.demanded.policy for case in cases if case.verdict.demanded}
@@ -126,15 +117,6 @@ def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
         yield Message(
             code=CONFLICT, origin=origin(rule), text=text, path=PATHS[level], related=related
         )
-
-
-def _client_namespace(mesh: Mesh, rule: DestinationRule, service: Service) -> str:
-    """Return whose clients follow a rule: its own namespace's, unless it is made for everybody."""
-    exported = rule.export_to or mesh.settings.default_destination_rule_export_to
-    is_private = set(exported) == {"."} or rule.selector is not None
-    if rule.namespace in {service.id.namespace, mesh.root} and not is_private:
-        return service.id.namespace
-    return rule.namespace
 
 
 def _demand(decision: Decision | None) -> str:

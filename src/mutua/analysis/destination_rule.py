@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from mutua.analysis.clients import client_in
 from mutua.analysis.codes import (
     EMPTY_SUBSET,
     EMPTY_TLS,
@@ -14,7 +15,6 @@ from mutua.analysis.codes import (
     UNVERIFIED,
     UNVERIFIED_PORT,
 )
-from mutua.analysis.conflict import client_in
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.rules import is_meant, origin, services_for

@@ -99,6 +99,15 @@ class Mesh:
             if namespace not in SYSTEM_NAMESPACES:
                 yield from groups
 
+    @property
+    def inhabited(self) -> list[str]:
+        """The namespaces with pods that have a sidecar, sorted."""
+        return sorted(
+            namespace
+            for namespace, groups in self._groups.items()
+            if any(one.is_meshed for one in groups)
+        )
+
     def groups_in(self, namespace: str) -> Sequence[PodGroup]:
         """Return the pods of one namespace."""
         return self._groups.get(namespace, ())

@@ -171,6 +171,25 @@ def test_a_rule_of_which_another_takes_the_place_is_not_judged() -> None:
     assert said(WEB, SERVED, strict(), local, mesh_wide) == []
 
 
+def test_clients_are_asked_for_where_they_see_the_service() -> None:
+    hidden = service("shop", "web", HTTP)
+    hidden["metadata"]["annotations"] = {"networking.istio.io/exportTo": "store"}
+    mesh_wide = rule("DISABLE", where="istio-system", host="*.local")
+
+    (one,) = said(WEB, hidden, strict(), mesh_wide)
+
+    assert (one.code.code, str(one.origin)) == ("IST0113", "DestinationRule istio-system/rule")
+
+
+def test_clients_elsewhere_do_not_follow_a_private_rule() -> None:
+    off = peer_authentication("shop", "DISABLE", name="off")
+    private = rule("ISTIO_MUTUAL", exportTo=["."])
+
+    (one,) = said(WEB, SERVED, off, workload("STRICT"), private, deployment("store", "till"))
+
+    assert (one.code.code, str(one.origin)) == ("MUT0103", "PeerAuthentication shop/web")
+
+
 def test_6_strict_in_a_namespace_that_says_disable_is_unreachable() -> None:
     off = peer_authentication("shop", "DISABLE", name="off")
 

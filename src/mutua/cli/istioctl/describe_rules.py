@@ -6,7 +6,7 @@ own namespace comes first; one that is only for clients elsewhere says so.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mutua.analysis.conflict import client_in
+from mutua.analysis.clients import client_in
 from mutua.analysis.rules import is_meant
 from mutua.api.destination import TrafficPolicy
 from mutua.model.service import Service
