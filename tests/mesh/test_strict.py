@@ -36,11 +36,15 @@ while True:
 """
 
 HOLD = """
-import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as link:
-    link.sendall(b"this is no HTTP, it is a queue")
-    print("connected", flush=True)
-    link.recv(1)
+import socket, sys, time
+while True:
+    try:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as link:
+            link.sendall(b"this is no HTTP, it is a queue")
+            link.recv(1)
+    except OSError:
+        pass
+    time.sleep(0.1)
 """
 
 SERVE = """
@@ -223,12 +227,23 @@ def test_whoever_calls_in_plaintext_is_named_with_the_reason(shop: RunningMesh) 
     assert ports["api", 8080]["calls"] == 0
 
 
-def test_kubectl_reads_the_ledger_too(shop: RunningMesh) -> None:
+def test_kubectl_reads_the_ledger_and_forgets_a_caller(shop: RunningMesh) -> None:
     shown = shop.kubectl("get", "plaintextcallers", "-n", "shop").stdout
 
     header, *rows = shown.splitlines()
     assert header.split()[1:5] == ["SERVER", "PORT", "CALLER", "WHY"]
-    assert any("deployment/passer-by.street" in row and "NoSidecar" in row for row in rows)
+    [row] = [row for row in rows if "deployment/passer-by.street" in row]
+    assert "NoSidecar" in row
+
+    def first_seen() -> str:
+        found = shop.get("plaintextcallers", "-n", "shop")["items"]
+        return "".join(
+            one["status"]["firstSeen"] for one in found if one["metadata"]["name"] == row.split()[0]
+        )
+
+    before = first_seen()
+    shop.kubectl("delete", "plaintextcaller", row.split()[0], "-n", "shop")
+    eventually(lambda: first_seen() > before, "it calls again, and is known from then on")
 
 
 def test_nothing_is_switched_while_somebody_would_fail(shop: RunningMesh) -> None:
@@ -295,12 +310,11 @@ def test_a_wave_is_reverted_when_somebody_unknown_starts_to_fail(shop: RunningMe
 
 
 def test_a_command_that_is_interrupted_puts_the_policy_back(shop: RunningMesh) -> None:
-    shop.kubectl("delete", "plaintextcallers", "--all", "-n", "back")
     shop.apply(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
         "metadata: {name: default, namespace: back}\nspec: {mtls: {mode: PERMISSIVE}}\n"
     )
-    with applying(shop, "-n", "back") as process:
+    with applying(shop, "-n", "back", "--force") as process:
         eventually(lambda: policies(shop, "back") == {"default": "STRICT"}, "it is switched")
         os.kill(process.pid, signal.SIGTERM)
         output, _ = process.communicate(timeout=20)
@@ -311,7 +325,7 @@ def test_a_command_that_is_interrupted_puts_the_policy_back(shop: RunningMesh) -
 
 
 def test_the_watch_ends_without_the_command_that_began_it(shop: RunningMesh) -> None:
-    with applying(shop, "-n", "back", "--watch", "1s") as process:
+    with applying(shop, "-n", "back", "--force", "--watch", "1s") as process:
         eventually(lambda: policies(shop, "back") == {"default": "STRICT"}, "it is switched")
         process.kill()
 

@@ -30,7 +30,7 @@ from mutua.foundation.errors import Conflict, Denied, MutuaError, Rejected
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.snapshot import MeshSnapshot
 from mutua.store.mirror import Change, Mirror
-from mutua.store.port import AlreadyExists, NotFound, ObjectStore
+from mutua.store.port import NotFound, ObjectStore
 from mutua.xds.sighting import Sighting
 
 REST: Final = 5.0
@@ -110,6 +110,7 @@ class Keeper:
         self._program = program
         self._unnamed: asyncio.Queue[tuple[Entry, str, int]] = asyncio.Queue(MOST_ASKED)
         self._asked: Counter[Key] = Counter()
+        self._stored: set[Key] = set()
         self._judged: dict[Key, tuple[MeshSnapshot, str]] = {}
         self._seen_mesh: MeshSnapshot | None = None
         self._mesh_changed = clock.now()
@@ -229,9 +230,13 @@ class Keeper:
                 key = from_object(change.object).key
             except ValueError:
                 return
-            self._ledger.forget(key)
-            self._judged.pop(key, None)
-            self._asked.pop(key, None)
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        self._ledger.forget(key)
+        self._judged.pop(key, None)
+        self._asked.pop(key, None)
+        self._stored.discard(key)
 
     def _restore(self) -> None:
         found = []
@@ -241,6 +246,7 @@ class Keeper:
             except ValueError as error:
                 log.warning("entry of the ledger not read", extra={"reason": str(error)})
         self._ledger.restore(found)
+        self._stored.update(entry.key for entry in found)
 
     async def _write_news(self) -> None:
         while True:
@@ -256,24 +262,26 @@ class Keeper:
 
     async def _write(self, entries: list[Entry]) -> None:
         for entry in entries:
-            await self._write_one(to_object(entry))
+            await self._write_one(entry.key, to_object(entry))
         for key in self._ledger.take_displaced():
-            self._judged.pop(key, None)
-            self._asked.pop(key, None)
+            self._drop(key)
             try:
                 await self._store.delete(PLAINTEXT_CALLERS, key.server.namespace, object_name(key))
             except MutuaError as error:
                 log.debug("entry not deleted", extra={"reason": str(error)})
 
-    async def _write_one(self, obj: Object) -> None:
+    async def _write_one(self, key: Key, obj: Object) -> None:
         metadata = obj["metadata"]
         try:
-            try:
+            if key in self._stored:
                 await self._store.update_status(PLAINTEXT_CALLERS, obj)
-            except NotFound:
+            else:
                 await self._store.create(PLAINTEXT_CALLERS, obj)
-        except (AlreadyExists, Conflict, Denied, Rejected) as error:
-            # Its namespace is going, or somebody deletes entries: the next change tries again.
+                self._stored.add(key)
+        except NotFound:
+            self._drop(key)  # deleted: its event is on the way
+        except (Conflict, Denied, Rejected) as error:
+            # Its namespace is going: the next change tries again.
             log.debug("entry not written", extra={"entry": metadata["name"], "reason": str(error)})
         except MutuaError as error:
             log.warning("entry not written", extra={"reason": str(error)})
