@@ -147,7 +147,7 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
             apply(
                 "Two services, each with a policy of its own.",
                 "05-service-mtls.yaml",
-                "deployment.apps/httpbin-permissive",
+                f"{PEER_AUTHENTICATION}/httpbin-permissive",
             ),
             available("Wait until they run.", "--all", "mtls-test"),
             policy_in_force(
@@ -173,7 +173,7 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
             apply(
                 "httpbin gets two more ports, and a policy that tells them apart.",
                 "06-port-specific-mtls.yaml",
-                "deployment.apps/httpbin",
+                f"{PEER_AUTHENTICATION}/httpbin",
             ),
             Step(
                 "Its pod is replaced by one that listens on them.",
@@ -252,6 +252,12 @@ INVESTIGATION: Final[Exercise] = (
             "{istioctl} authn tls-check deploy/curl-client -n mtls-test",
             "httpbin-permissive: PERMISSIVE, by its own policy",
             shows(r"^httpbin-permissive\S+ +AUTO +PERMISSIVE .* mtls-test/httpbin-permissive "),
+        ),
+        Step(
+            "What could surprise: who is left without a sidecar is cut off.",
+            "{istioctl} analyze -n mtls-test",
+            "plain-pod has no sidecar",
+            shows(r"^Warning .*pod/plain-pod has no sidecar"),
         ),
         Step(
             "Every policy there is.",
