@@ -26,7 +26,7 @@ from functools import partial
 from typing import Final
 
 from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS, Key, Object, Resource
-from mutua.controlplane.enforcement import shortened
+from mutua.controlplane.enforcement import why
 from mutua.controlplane.mesh_config import LiveSettings, Report
 from mutua.controlplane.quarantine import Quarantine, Refusal
 from mutua.controlplane.receipts import Receipts
@@ -227,17 +227,21 @@ class ControlPlane:
         case = self._quarantine.case(blamed) if blamed is not None else None
         if blamed is None or case is None:
             return
-        if len(case.refusals) == 1:
-            case.concerned = frozenset(
-                one for one, feed in self._feeds.items() if is_shaped_by(feed.resources, blamed)
-            )
-            for one in case.concerned - {uid}:
-                progress = self._feeds[one].progress
-                self._quarantine.confirmed(one, progress.acknowledged, _refused_by(progress))
-            if self._quarantine.refusals_of(uid) <= MOST_TOLD:
-                message = f"{name} refused {rejection.name}: {shortened(rejection.message)}"
-                self._tell(blamed, message)
+        if len(case.refusals) == 1 and self._quarantine.refusals_of(uid) <= MOST_TOLD:
+            self._tell(blamed, f"{name} refused {rejection.name}: {why(refusal)}")
         self._changed.set()
+
+    def _examine(self) -> None:
+        """Find out, for what was refused first now, whom it concerns and who has it already."""
+        for key in self._quarantine.unexamined():
+            concerned = {
+                uid: feed.progress
+                for uid, feed in self._feeds.items()
+                if is_shaped_by(feed.resources, key)
+            }
+            self._quarantine.examine(key, concerned)
+            for uid, progress in concerned.items():
+                self._quarantine.took_up(uid, progress.acknowledged, _refused_by(progress))
 
     def _tell(self, key: Key, message: str) -> None:
         """Log a refusal, and make an Event of it."""
@@ -295,6 +299,7 @@ class ControlPlane:
     def _advance(self, snapshot: MeshSnapshot) -> Epoch:
         """Return the epoch that is next, now that users want this."""
         now = _now()
+        self._examine()
         for key in self._quarantine.judge(self._rollout.waited_for(now), self.generation):
             self._tell(key, "held back: every proxy that has answered refused it")
         policies, rules = self._quarantine.admit(

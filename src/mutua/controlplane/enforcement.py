@@ -11,6 +11,7 @@ has it (see `rollout`), and refuses nothing of it.
 Deviates from Istio: Istio wrote distribution into status once and removed it (1.22).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -90,11 +91,13 @@ class Held:
     Attributes:
         refusal: One of the refusals.
         others: Number of the other proxies that refused it.
+        concerned: Number of proxies that were given it.
         has_former: The mesh goes by the state before it; else it does without the object.
     """
 
     refusal: Refusal
     others: int
+    concerned: int
     has_former: bool
 
 
@@ -119,12 +122,12 @@ def unused(reason: Reason, message: str) -> tuple[Condition, ...]:
     )
 
 
-def held_back(held: Held, answers: Sequence[Answer], who: str = "") -> tuple[Condition, Condition]:
+def held_back(held: Held, who: str = "") -> tuple[Condition, Condition]:
     """Return `Accepted` and `InForce` of an object whose present state is held back."""
     instead = "the state before it stays" if held.has_former else "the mesh does without it"
-    refused = f"{held.refusal.resource}: {shortened(held.refusal.message)}"
+    refused = f"{held.refusal.resource}: {why(held.refusal)}"
     proxies = held.refusal.proxy + (f" and {held.others} more" if held.others else "")
-    message = f"{_count(0, len(answers), who)}; {proxies} refused {refused}"
+    message = f"{_count(0, held.concerned, who)}; {proxies} refused {refused}"
     return (
         Condition("Accepted", holds=False, reason=Reason.REJECTED, message=f"held back: {instead}"),
         Condition("InForce", holds=False, reason=Reason.REJECTED, message=message),
@@ -142,8 +145,7 @@ def in_force(answers: Sequence[Answer], who: str = "") -> Condition:
     message = _count(count, len(answers), who)
     for one in answers:
         if one.refusal is not None:
-            reason = shortened(one.refusal.message)
-            message += f"; {one.name} refused {one.refusal.resource}: {reason}"
+            message += f"; {one.name} refused {one.refusal.resource}: {why(one.refusal)}"
             return Condition("InForce", holds=False, reason=Reason.REJECTED, message=message)
     if late := [one.name for one in answers if one.late]:
         verb = "has" if len(late) == 1 else "have"
@@ -172,9 +174,17 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
 
 
-def shortened(message: str) -> str:
-    """Return the beginning of what Envoy said, on one line."""
-    return " ".join(message.split())[:LONGEST_REASON]
+def why(refusal: Refusal) -> str:
+    """Return Envoy's reason on one line, without what it says about other resources.
+
+    Envoy prints `NAME: the whole message: Proto constraint validation failed (Field: reason)`.
+    """
+    message = refusal.message.partition(f"{refusal.resource}: ")[2] or refusal.message
+    failed = _FAILED.search(message)
+    return " ".join((failed[0] if failed else message).split())[:LONGEST_REASON]
+
+
+_FAILED: Final = re.compile(r"Proto constraint validation failed \([^)]*\)")
 
 
 def counted(number: int, what: str) -> str:

@@ -57,7 +57,7 @@ def policy_conditions(
     answers = [one for pod in governed if (one := answer(pod)) is not None]
     matched = _matched(policy, len(governed), len(answers))
     if held is not None:
-        accepted, refused = held_back(held, answers)
+        accepted, refused = held_back(held)
         return (accepted, matched, refused, ignored(remarks))
     return (ACCEPTED, matched, in_force(answers), ignored(remarks))
 

@@ -61,7 +61,7 @@ class Case:
         good: The state to go by when it is held back, None to do without.
         first: First generation of the mesh that contained it, 0 before it.
         last: Last generation that contained it, None while there is none.
-        concerned: Proxies that were given it, as of the first refusal.
+        concerned: Proxies that were given it, as of the first refusal; empty before anybody looked.
         refusals: By proxy.
         accepted: Somebody took it up.
         held: The mesh goes by `good`.
@@ -89,7 +89,7 @@ class Case:
 
     def is_proven(self, waited: Collection[str]) -> bool:
         """Tell whether the refusals are to be believed."""
-        if not self.refusals or self.accepted or self.held:
+        if not self.refusals or not self.concerned or self.accepted or self.held:
             return False
         identities = {refusal.identity for refusal in self.refusals.values()}
         return len(identities) >= ENOUGH or not self.open_to(waited)
@@ -102,6 +102,7 @@ class Quarantine:
         self._cases: dict[Key, Case] = {}
         self._suspects: dict[Key, Case] = {}
         self._unpublished: dict[Key, Case] = {}
+        self._confirmed: dict[str, int] = {}
         self._changes = 0
         self._wanted: tuple[PolicySet, RuleSet] = ((), ())
         self._admitted: tuple[PolicySet, RuleSet] = ((), ())
@@ -132,10 +133,7 @@ class Quarantine:
                 del self._unpublished[key]
 
     def refused(self, uid: str, refusal: Refusal, origins: Iterable[Key]) -> Key | None:
-        """A proxy refused a resource that these objects shaped; return the one to blame.
-
-        The caller sets `concerned` of a case when this is its first refusal.
-        """
+        """A proxy refused a resource that these objects shaped; return the one to blame."""
         cases = {key: self._cases[key] for key in origins if key in self._cases}
         candidates = [key for key, case in cases.items() if case.first and not case.held]
         if not candidates:
@@ -147,12 +145,31 @@ class Quarantine:
         self._suspects[blamed] = cases[blamed]
         return blamed
 
+    def unexamined(self) -> list[Key]:
+        """Return the objects that are refused, and of which nobody knows yet whom they concern."""
+        return [key for key, case in self._suspects.items() if not case.concerned]
+
+    def examine(self, key: Key, concerned: Iterable[str]) -> None:
+        """Say which proxies were given an object's present state."""
+        case = self._suspects[key]
+        case.concerned = frozenset(concerned) | case.refusals.keys()
+
     def confirmed(self, uid: str, generation: int, refusing: Collection[Key]) -> bool:
-        """A proxy has taken up a generation, except for what these objects shaped.
+        """A proxy has confirmed up to a generation, except for what these objects shaped.
+
+        Only a step forward says something: a proxy that is sent the good state refuses the bad one
+        no longer, and has not taken it up.
 
         Returns:
             Whether what the mesh goes by has changed: a state was held back for nothing.
         """
+        if generation <= self._confirmed.get(uid, 0):
+            return False
+        self._confirmed[uid] = generation
+        return self.took_up(uid, generation, refusing)
+
+    def took_up(self, uid: str, generation: int, refusing: Collection[Key]) -> bool:
+        """A proxy has, or once had, all of a generation but that; returns like `confirmed`."""
         released = False
         for key, case in self._suspects.items():
             if uid in case.concerned and key not in refusing and case.was_in(generation):
@@ -166,9 +183,11 @@ class Quarantine:
 
     def gone(self, uid: str) -> None:
         """A proxy is no more."""
+        self._confirmed.pop(uid, None)
         for case in self._suspects.values():
-            case.refusals.pop(uid, None)
-            case.concerned -= {uid}
+            if not case.held:  # what is held back keeps its reason, until it changes
+                case.refusals.pop(uid, None)
+                case.concerned -= {uid}
 
     def refusals_of(self, uid: str) -> int:
         """Return how many objects a proxy refuses."""

@@ -91,7 +91,12 @@ class Receipts:
         if case is None or not case.held or not case.refusals:
             return None
         first = next(iter(case.refusals.values()))
-        return Held(first, len(case.refusals) - 1, has_former=case.good is not None)
+        return Held(
+            first,
+            others=len(case.refusals) - 1,
+            concerned=len(case.concerned),
+            has_former=case.good is not None,
+        )
 
     def _refusal(self, key: Key, uid: str) -> Refusal | None:
         case = self._quarantine.case(key)

@@ -53,7 +53,7 @@ def rule_conditions(
         return unused(Reason.SUPERSEDED, message)
     matched = _matched(hostname, len(services))
     if held is not None:
-        accepted, refused = held_back(held, clients or (), "client")
+        accepted, refused = held_back(held, "client")
         return (accepted, matched, refused, ignored(parts))
     if not services:
         missing = Condition(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mutua.foundation.layout import Layout
-from mutua.runtime.membership import kept_user_namespace, live_members, user_namespace
+from mutua.runtime.membership import Member, kept_user_namespace, live_members, user_namespace
 
 PATIENCE: Final = 60.0
 """Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
@@ -82,6 +82,10 @@ class RunningMesh:
             self._namespaces.add(self._held.enter_context(kept_user_namespace(pid)))
         return pid
 
+    def members(self) -> list[Member]:
+        """Return the processes of the mesh."""
+        return [one for space in self._namespaces for one in live_members(space)]
+
     def daemon_log(self) -> str:
         """Return what the daemon has logged."""
         log = self.layout.daemon_log
@@ -89,7 +93,7 @@ class RunningMesh:
 
     def leftovers(self) -> list[str]:
         """Return every process, file or mount of this mesh that is there after `down`."""
-        found = [f"process {one}" for space in self._namespaces for one in live_members(space)]
+        found = [f"process {one}" for one in self.members()]
         if self.layout.run.exists():
             found.append(f"directory {self.layout.run}")
         mounts = Path("/proc/self/mounts").read_text()

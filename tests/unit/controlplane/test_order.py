@@ -22,6 +22,8 @@ from mutua.api.object import (
     Resource,
 )
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.enforcement import why
+from mutua.controlplane.quarantine import Refusal
 from mutua.controlplane.rollout import PATIENCE, RETURN
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
@@ -302,10 +304,18 @@ async def test_a_rule_that_all_refuse_is_held_back_and_others_flow() -> None:
         await found.rule("bad", "web", trafficPolicy={"tls": {"mode": "DISABLE"}})
         said = await found.says("refused outbound|80||web", DESTINATION_RULES, "bad")
         assert said["reason"] == "RejectedByProxy"
-        stored = await found.store.get(DESTINATION_RULES, "shop", "bad")
-        held = condition(stored, "Accepted")
-        assert (held["status"], held["reason"]) == ("False", "RejectedByProxy")
+
+        async def held_back() -> Object:
+            stored = await found.store.get(DESTINATION_RULES, "shop", "bad")
+            one = condition(stored, "Accepted")
+            return one if one["status"] == "False" else {}
+
+        held = await eventually(held_back)
+        assert held["reason"] == "RejectedByProxy"
         assert held["message"] == "held back: the mesh does without it"
+        assert (await found.in_force(DESTINATION_RULES, "bad"))["message"].startswith(
+            "in force on 0 of 3 client proxies; "
+        )
         assert {name: proxy.has[WEB] for name, proxy in found.proxies.items()} == kept
         assert found.sends("client") == "mtls"  # a proxy that is new now is not given it either
         assert {reason for _, reason, _ in found.told} == {"RejectedByProxy"}
@@ -365,3 +375,17 @@ async def test_a_policy_that_its_only_server_refuses_is_not_dialled() -> None:
 
 async def test_the_deadlines_are_what_the_documentation_says() -> None:
     assert (PATIENCE, RETURN) == (60.0, 10.0)
+
+
+TWO = """Error adding/updating cluster(s) x: {}: Proto constraint validation failed (X: no), a|b: {
+}
+: Proto constraint validation failed (A.Sni: too long), c: fine"""
+
+
+@pytest.mark.parametrize(("message", "reason"), [
+    ("Error adding/updating cluster(s) a|b: no such file", "no such file"),
+    (TWO, "Proto constraint validation failed (A.Sni: too long)"),
+    ("something\n  else", "something else"),
+])  # fmt: skip
+def test_of_envoys_words_the_reason_is_told(message: str, reason: str) -> None:
+    assert why(Refusal("web.shop", "shop/web", "a|b", message)) == reason

@@ -36,9 +36,8 @@ class Mesh:
     def refuse(self, uid: str, *origins: Key, identity: str = "") -> Key | None:
         refusal = Refusal(f"{uid}.shop", identity or uid, "cluster", "no")
         blamed = self.quarantine.refused(uid, refusal, origins)
-        case = self.quarantine.case(blamed) if blamed is not None else None
-        if case is not None and not case.concerned:
-            case.concerned = ALL
+        for key in self.quarantine.unexamined():
+            self.quarantine.examine(key, ALL)
         return blamed
 
     def judge(self, waited: frozenset[str] = ALL) -> list[Key]:
@@ -152,12 +151,22 @@ def test_a_late_confirmation_of_what_was_held_back_frees_it_for_good() -> None:
     mesh.refuse("b", OF_BAD)
     mesh.judge()
     mesh.give((OLD,))
-    assert not mesh.quarantine.confirmed("c", mesh.generation, ())  # that one is without it
+    assert not mesh.quarantine.confirmed("b", mesh.generation, ())  # that one is without it
     assert mesh.quarantine.confirmed("c", held, ())
     assert mesh.give((OLD,))[1] == (OLD,)
     mesh.refuse("a", OF_BAD)
     mesh.refuse("b", OF_BAD)
     assert mesh.judge() == []
+
+
+def test_who_is_sent_the_good_state_again_has_not_taken_up_the_bad_one() -> None:
+    mesh = Mesh()
+    mesh.give((OLD,))
+    mesh.refuse("a", OF_BAD)
+    assert not mesh.quarantine.confirmed("a", mesh.generation, {OF_BAD})
+    assert mesh.judge(frozenset({"a"})) == [OF_BAD]
+    assert not mesh.quarantine.confirmed("a", mesh.generation, ())
+    assert mesh.give((OLD,)) == ((), ())
 
 
 def test_what_a_proxy_refused_it_is_blamed_for_again() -> None:

@@ -8,9 +8,9 @@ Each argument is a stream of requests: `kind:host:port[:pause]`.
     session     lines on one connection for a second, then a new one
     greeted     the server speaks first, on a connection of its own
 
-It prints, as JSON lines, runs of equal outcomes: stream, outcome, when the first and the last
-request of the run began (CLOCK_MONOTONIC), and how many there were.  Outcomes are the server's
-word ("m", "p", "ok"), or what went wrong.
+It prints, as JSON lines, runs of equal outcomes without a gap: stream, outcome, when the first and
+the last request of the run began (CLOCK_MONOTONIC), and how many there were.  Outcomes are what
+the server said ("m", "p", "ok"), or what went wrong.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import time
 PATIENCE = 30.0
 SESSION = 1.0
 PAUSE = 0.02
+LONGEST, GAP = 1.0, 0.05  # seconds a run covers, and between two requests of one run
 
 
 class Stream:
@@ -89,8 +90,8 @@ class Stream:
 
     def note(self, outcome: str, began: float) -> None:
         """Add an outcome to the run, or begin another."""
-        before, first, _, count = self.run
-        if outcome == before and began - first < 1.0:
+        before, first, last, count = self.run
+        if outcome == before and began - first < LONGEST and began - last < GAP:
             self.run = (before, first, began, count + 1)
             return
         self.tell()

@@ -1,20 +1,17 @@
 """Between an Envoy and the control plane: delay what it confirms, or cut it off.
 
-A proxy's socket is moved aside, and this listens in its place.  Envoy comes over when it next
-connects; so the relay is put there before, or Envoy is restarted.
+The proxy's socket is moved aside, and this listens in its place.  Envoy comes over when it next
+connects, that is when it is restarted.
 """
 
-import selectors
-import socket
+import asyncio
 import threading
-import time
-from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 CHUNK: Final = 65536
-TICK: Final = 0.005
-"""Seconds between two looks at what is due."""
 
 
 class Relay:
@@ -27,75 +24,87 @@ class Relay:
     def __init__(self, path: Path) -> None:
         """Take the place of the socket at `path`."""
         self.delay = 0.0
-        self._real = path.with_name("real")
-        path.rename(self._real)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
-        self._listener.listen()
-        self._cut = False
-        self._links: list[tuple[socket.socket, socket.socket]] = []
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._is_cut = False
+        self._path, self._real = path, path.with_name("real")
+        self._links: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._server: asyncio.Server = self._do(self._listen())
 
     def cut(self) -> None:
         """Break every connection, and take no new ones."""
-        self._cut = True
-        self._break()
+        self._is_cut = True
+        self._do(self._break())
 
     def mend(self) -> None:
         """Let the proxy connect again."""
-        self._cut = False
+        self._is_cut = False
 
     def stop(self) -> None:
-        """Break everything and end."""
-        self._stopped.set()
-        self._listener.close()
-        self._break()
+        """Let the proxy talk to the control plane itself."""
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _break(self) -> None:
-        for pair in self._links:
-            for one in pair:
-                try:
-                    one.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
-        self._links.clear()
+    def _do(self, what: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
-    def _accept(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                proxy, _ = self._listener.accept()
-            except OSError:
-                return
-            if self._cut:
-                proxy.close()
-                continue
-            plane = socket.socket(socket.AF_UNIX)
-            plane.connect(str(self._real))
-            self._links.append((proxy, plane))
-            for pump in ((proxy, plane, True), (plane, proxy, False)):
-                threading.Thread(target=self._pump, args=pump, daemon=True).start()
+    async def _listen(self) -> asyncio.Server:
+        self._path.rename(self._real)
+        server = await asyncio.start_unix_server(self._relay, self._path)
+        self._path.chmod(0o600)
+        return server
 
-    def _pump(self, source: socket.socket, sink: socket.socket, delayed: bool) -> None:  # noqa: FBT001
-        """Copy, each chunk when it is due."""
-        due: deque[tuple[float, bytes]] = deque()
-        is_open = True
-        with selectors.DefaultSelector() as selector:
-            selector.register(source, selectors.EVENT_READ)
-            while is_open or due:
-                try:
-                    if is_open and selector.select(TICK if due else None):
-                        data = source.recv(CHUNK)
-                        is_open = bool(data)
-                        due.append((time.monotonic() + (self.delay if delayed else 0.0), data))
-                    while due and due[0][0] <= time.monotonic():
-                        sink.sendall(due.popleft()[1])
-                except OSError:
-                    break
-        for one in (source, sink):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    async def _end(self) -> None:
+        self._server.close()
+        self._real.rename(self._path)
+        await self._break()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _break(self) -> None:
+        for writer in self._links:
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.close()
+            return
+        from_plane, to_plane = await asyncio.open_unix_connection(self._real)
+        ends = {writer, to_plane}
+        self._links |= ends
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._copy(reader, to_plane, is_late=True))
+                group.create_task(self._copy(from_plane, writer, is_late=False))
+        except* ConnectionError:
+            pass  # it was cut
+        finally:
+            self._links -= ends
+            for end in ends:
+                end.close()
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_late: bool
+    ) -> None:
+        """Copy until either side ends, each chunk when it is due."""
+        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while True:
+                when, chunk = await due.get()
+                await asyncio.sleep(when - self._loop.time())
+                if not chunk:
+                    raise ConnectionAbortedError
+                writer.write(chunk)
+                await writer.drain()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deliver())
+            chunk = b"-"
+            while chunk:
+                with suppress(ConnectionError):
+                    chunk = await reader.read(CHUNK)
+                await due.put((self._loop.time() + (self.delay if is_late else 0.0), chunk))
