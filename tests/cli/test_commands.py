@@ -250,7 +250,7 @@ def without_kubectl(mesh: RunningMesh, folder: Path) -> dict[str, str]:
     """An environment whose PATH has the usual programs, kubectl excepted."""
     for place in mesh.environ["PATH"].split(os.pathsep):
         for program in Path(place).iterdir() if Path(place).is_dir() else ():
-            if program.name != "kubectl" and not (folder / program.name).exists():
+            if program.name != "kubectl" and not os.path.lexists(folder / program.name):
                 (folder / program.name).symlink_to(program)
     return {**mesh.environ, "PATH": str(folder)}
 
