@@ -103,8 +103,10 @@ class Relay:
 
         async with asyncio.TaskGroup() as group:
             group.create_task(deliver())
-            chunk = b"-"
-            while chunk:
+            is_open = True
+            while is_open:
+                chunk = b""
                 with suppress(ConnectionError):
                     chunk = await reader.read(CHUNK)
-                await due.put((self._loop.time() + (self.delay if is_late else 0.0), chunk))
+                is_open = bool(chunk)
+                due.put_nowait((self._loop.time() + (self.delay if is_late else 0.0), chunk))
