@@ -41,7 +41,8 @@ def _entries(message: Any, log: str) -> Iterator[Sighting]:
     periodic = {enum_value(_TYPE, name) for name in ("TcpPeriodic", "DownstreamPeriodic")}
     for entry in message.http_logs.log_entry:
         common = entry.common_properties
-        yield _sighting(common, Speaks.HTTP, periodic, host=entry.request.authority[:LONGEST_HOST])
+        host = entry.request.authority[:LONGEST_HOST]
+        yield _sighting(common, Speaks.HTTP, periodic, host=host if host.isprintable() else "")
     for entry in message.tcp_logs.log_entry:
         common = entry.common_properties
         is_tls = log == FOREIGN_TLS or common.HasField("tls_properties")

@@ -45,7 +45,8 @@ def verdict(waves: Sequence[Wave]) -> str:
     """Say in one line how it went."""
     held = sum(wave.outcome is Outcome.HELD for wave in waves)
     if is_good(waves):
-        return f"{held} of {len(waves)} waves changed to STRICT; the others had nothing to change"
+        rest = "" if held == len(waves) else "; the others had nothing to change"
+        return f"{held} of {len(waves)} waves changed to STRICT{rest}"
     stopped = next(wave for wave in waves if wave.outcome not in GOOD)
     earlier = f"; {held} before it stay STRICT" if held else ""
     return f"stopped at {stopped.title}: {stopped.outcome.value}{earlier}"

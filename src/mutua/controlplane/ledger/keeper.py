@@ -48,6 +48,12 @@ ATTEMPTS: Final = 5
 Program = Callable[[str, str, int], Awaitable[str]]
 """(uid of the calling pod, "" for none; address; port) -> the program's name, "" for unknown."""
 
+NEWS: Final = 20
+"""New callers written at a time."""
+
+BREATH: Final = 0.1
+"""Seconds between two times: a flood of callers must not become a flood of writes."""
+
 SETTLE: Final = timedelta(seconds=10)
 """How long after a change of the mesh a caller may still act by what was before: its proxy has
 to get the change, and to leave connections it has."""
@@ -142,7 +148,7 @@ class Keeper:
 
     def _hear(self, server_uid: str, sighting: Sighting) -> None:
         server = self._pods.get(server_uid)
-        if server is None or _is_loopback(sighting.source):
+        if server is None or not _is_a_caller(sighting):
             return
         pod = self._book.find(sighting.source)
         caller = Party(ADDRESS, "", sighting.source) if pod is None else owner_of(pod)
@@ -252,7 +258,9 @@ class Keeper:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self._write(self._ledger.take_urgent())
+            while entries := self._ledger.take_urgent(NEWS):
+                await self._write(entries)
+                await asyncio.sleep(BREATH)
 
     async def _write_numbers(self) -> None:
         while True:
@@ -287,9 +295,9 @@ class Keeper:
             log.warning("entry not written", extra={"reason": str(error)})
 
 
-def _is_loopback(address: str) -> bool:
-    """Tell whether a caller is the pod itself: its own programs and its probes."""
+def _is_a_caller(sighting: Sighting) -> bool:
+    """Tell whether somebody else called: not the pod's own programs, not its probes."""
     try:
-        return IPv4Address(address).is_loopback
+        return bool(sighting.port) and not IPv4Address(sighting.source).is_loopback
     except AddressValueError:
-        return False
+        return False  # pods have no other addresses, so a proxy made this up

@@ -18,6 +18,9 @@ from mutua.xds.sighting import Sighting, Speaks
 MOST: Final = 2000
 """Entries kept.  Each is an object of about one kilobyte."""
 
+MOST_OF_ONE: Final = 500
+"""Entries kept about one server: what its proxy says must not displace what others said."""
+
 MOST_PODS: Final = 8
 """Pods of a caller that an entry names, the latest ones."""
 
@@ -83,12 +86,15 @@ class Ledger:
 
     Attributes:
         most: Entries kept.
+        most_of_one: Entries kept about one server.
         displaced: How many made place for others.
     """
 
     most: int = MOST
+    most_of_one: int = MOST_OF_ONE
     displaced: int = 0
     _entries: OrderedDict[Key, Entry] = field(default_factory=OrderedDict)
+    _of: dict[Party, OrderedDict[Key, None]] = field(default_factory=dict)
     _changed: dict[Key, None] = field(default_factory=dict)
     _urgent: dict[Key, None] = field(default_factory=dict)
     _displaced: list[Key] = field(default_factory=list)
@@ -97,6 +103,7 @@ class Ledger:
         """Take up what was written earlier."""
         for entry in sorted(entries, key=lambda one: one.latest):
             self._entries[entry.key] = entry
+            self._move_to_end(entry.key)
 
     def note(self, key: Key, sighting: Sighting, now: datetime) -> Entry:
         """Count one sighting, and return its entry."""
@@ -104,7 +111,7 @@ class Ledger:
         is_news = entry is None or (sighting.refused and not entry.refused)
         if entry is None:
             entry = self._entries[key] = Entry(key=key, first_seen=now)
-        self._entries.move_to_end(key)
+        self._move_to_end(key)
         if sighting.refused:
             entry.refused += 1
             entry.last_refused = now
@@ -117,7 +124,7 @@ class Ledger:
         self._changed[key] = None
         if is_news:
             self._urgent[key] = None
-        self._make_room()
+        self._make_room(key.server)
         return entry
 
     def touch(self, entry: Entry) -> None:
@@ -132,13 +139,16 @@ class Ledger:
     def forget(self, key: Key) -> None:
         """Drop an entry; the caller's next call opens a new one."""
         self._entries.pop(key, None)
+        if key in (siblings := self._of.get(key.server, OrderedDict())):
+            del siblings[key]
+            if not siblings:
+                del self._of[key.server]
         self._changed.pop(key, None)
         self._urgent.pop(key, None)
 
-    def take_urgent(self) -> list[Entry]:
-        """Return the entries in which more than numbers changed since they were last taken."""
-        taken, self._urgent = self._urgent, {}
-        return [self._taken(key) for key in taken]
+    def take_urgent(self, limit: int) -> list[Entry]:
+        """Return entries in which more than numbers changed since they were last taken."""
+        return [self._taken(key) for key in list(self._urgent)[:limit]]
 
     def take_changed(self, limit: int) -> list[Entry]:
         """Return entries that changed since they were last taken, longest waiting first."""
@@ -160,9 +170,19 @@ class Ledger:
         self._urgent.pop(key, None)
         return self._entries[key]
 
-    def _make_room(self) -> None:
-        while len(self._entries) > self.most:
-            oldest = next(iter(self._entries))
-            self.forget(oldest)
-            self._displaced.append(oldest)
-            self.displaced += 1
+    def _move_to_end(self, key: Key) -> None:
+        self._entries.move_to_end(key)
+        siblings = self._of.setdefault(key.server, OrderedDict())
+        siblings[key] = None
+        siblings.move_to_end(key)
+
+    def _make_room(self, server: Party) -> None:
+        if len(self._of[server]) > self.most_of_one:
+            self._displace(next(iter(self._of[server])))
+        if len(self._entries) > self.most:
+            self._displace(next(iter(self._entries)))
+
+    def _displace(self, key: Key) -> None:
+        self.forget(key)
+        self._displaced.append(key)
+        self.displaced += 1

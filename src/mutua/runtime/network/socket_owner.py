@@ -65,6 +65,7 @@ def _has(process: Path, inode: str) -> bool:
 
 def _name(process: Path) -> str:
     try:
-        return (process / "comm").read_text().strip()
+        name = (process / "comm").read_text(errors="replace").strip()
+        return name if name.isprintable() else ""
     except OSError:
         return ""

@@ -144,11 +144,13 @@ async def test_a_pod_that_has_gone_meanwhile_is_still_named() -> None:
     assert entry["spec"]["caller"]["name"] == "client"
 
 
-async def test_probes_and_pods_that_are_unknown_are_not_noted() -> None:
+async def test_probes_strangers_and_nonsense_are_not_noted() -> None:
     mesh = await start()
     keeper = mesh.keeper()
     async with running(mesh.plane.run), running(keeper.run):
         keeper.witness(mesh.server)(Sighting("127.0.0.6", 1, 8080, Speaks.HTTP))
+        keeper.witness(mesh.server)(Sighting("not an address", 1, 8080, Speaks.HTTP))
+        keeper.witness(mesh.server)(Sighting("10.244.0.7", 1, 0, Speaks.HTTP))
         keeper.witness("nobody")(CALL)
         await asyncio.sleep(2 * REST)
 

@@ -51,18 +51,30 @@ def test_the_longest_silent_makes_place_and_is_counted() -> None:
     assert ledger.take_displaced() == []
 
 
+def test_one_server_cannot_displace_what_others_said() -> None:
+    ledger = Ledger(most=10, most_of_one=3)
+    ledger.note(Key(Party("Pod", "bank", "vault"), 1, key().caller), CALL, START)
+    for index in range(20):
+        ledger.note(key(f"made-up-{index}"), CALL, START)
+
+    assert sorted(entry.key.caller.name for entry in ledger) == [
+        "client", "made-up-17", "made-up-18", "made-up-19",
+    ]  # fmt: skip
+    assert ledger.displaced == 17
+
+
 def test_news_is_urgent_and_numbers_are_not() -> None:
     ledger = Ledger()
     ledger.note(key(), CALL, START)
-    assert [one.key for one in ledger.take_urgent()] == [key()]
+    assert [one.key for one in ledger.take_urgent(10)] == [key()]
 
     ledger.note(key(), CALL, START)
-    assert ledger.take_urgent() == []
+    assert ledger.take_urgent(10) == []
     assert [one.count for one in ledger.take_changed(10)] == [2]
     assert ledger.take_changed(10) == []
 
     ledger.note(key(), replace(CALL, refused=True), START)
-    assert [one.refused for one in ledger.take_urgent()] == [1]
+    assert [one.refused for one in ledger.take_urgent(10)] == [1]
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,60}[a-z0-9]", fullmatch=True)
