@@ -27,7 +27,7 @@ from mutua.testing import load
 from mutua.testing.load.relay import Relay
 from mutua.testing.running_mesh import RunningMesh, eventually
 
-FLIPS = int(os.environ.get("MUTUA_FLIPS", "48"))
+FLIPS = int(os.environ.get("MUTUA_FLIPS", "24"))
 DWELL = 0.05
 """Seconds that a mode stays after it is in force: time for probes to contradict."""
 

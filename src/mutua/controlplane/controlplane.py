@@ -222,6 +222,7 @@ class ControlPlane:
             f"{workload.namespace}/{workload.service_account}",
             rejection.name,
             rejection.message,
+            self.generation,
         )
         blamed = self._quarantine.refused(uid, refusal, rejection.origins)
         case = self._quarantine.case(blamed) if blamed is not None else None
@@ -241,7 +242,7 @@ class ControlPlane:
             }
             self._quarantine.examine(key, concerned)
             for uid, progress in concerned.items():
-                self._quarantine.took_up(uid, progress.acknowledged, _refused_by(progress))
+                self._quarantine.confirmed(uid, progress.acknowledged, _refused_by(progress))
 
     def _tell(self, key: Key, message: str) -> None:
         """Log a refusal, and make an Event of it."""

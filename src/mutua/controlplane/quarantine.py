@@ -43,12 +43,14 @@ class Refusal:
         identity: Whom it runs as.
         resource: Name of the refused resource.
         message: Envoy's reason.
+        generation: The newest generation of the mesh when it came.
     """
 
     proxy: str
     identity: str
     resource: str
     message: str
+    generation: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +104,6 @@ class Quarantine:
         self._cases: dict[Key, Case] = {}
         self._suspects: dict[Key, Case] = {}
         self._unpublished: dict[Key, Case] = {}
-        self._confirmed: dict[str, int] = {}
         self._changes = 0
         self._wanted: tuple[PolicySet, RuleSet] = ((), ())
         self._admitted: tuple[PolicySet, RuleSet] = ((), ())
@@ -157,22 +158,19 @@ class Quarantine:
     def confirmed(self, uid: str, generation: int, refusing: Collection[Key]) -> bool:
         """A proxy has confirmed up to a generation, except for what these objects shaped.
 
-        Only a step forward says something: a proxy that is sent the good state refuses the bad one
-        no longer, and has not taken it up.
+        Who has refused a state must have gone on since then for its word to count: when it is sent
+        the good state again it refuses the bad one no longer, and has not taken it up.
 
         Returns:
             Whether what the mesh goes by has changed: a state was held back for nothing.
         """
-        if generation <= self._confirmed.get(uid, 0):
-            return False
-        self._confirmed[uid] = generation
-        return self.took_up(uid, generation, refusing)
-
-    def took_up(self, uid: str, generation: int, refusing: Collection[Key]) -> bool:
-        """A proxy has, or once had, all of a generation but that; returns like `confirmed`."""
         released = False
         for key, case in self._suspects.items():
-            if uid in case.concerned and key not in refusing and case.was_in(generation):
+            refusal = case.refusals.get(uid)
+            has_gone_on = refusal is None or generation > refusal.generation
+            if uid not in case.concerned or key in refusing or not has_gone_on:
+                continue
+            if case.was_in(generation):
                 case.refusals.pop(uid, None)
                 case.accepted = True
                 if case.held:
@@ -183,7 +181,6 @@ class Quarantine:
 
     def gone(self, uid: str) -> None:
         """A proxy is no more."""
-        self._confirmed.pop(uid, None)
         for case in self._suspects.values():
             if not case.held:  # what is held back keeps its reason, until it changes
                 case.refusals.pop(uid, None)

@@ -34,7 +34,7 @@ class Mesh:
         return given
 
     def refuse(self, uid: str, *origins: Key, identity: str = "") -> Key | None:
-        refusal = Refusal(f"{uid}.shop", identity or uid, "cluster", "no")
+        refusal = Refusal(f"{uid}.shop", identity or uid, "cluster", "no", self.generation)
         blamed = self.quarantine.refused(uid, refusal, origins)
         for key in self.quarantine.unexamined():
             self.quarantine.examine(key, ALL)
@@ -160,13 +160,26 @@ def test_a_late_confirmation_of_what_was_held_back_frees_it_for_good() -> None:
 
 
 def test_who_is_sent_the_good_state_again_has_not_taken_up_the_bad_one() -> None:
+    """It confirms the bad generation late, when it no longer has anything to refuse."""
+    mesh = Mesh()
+    mesh.give((OLD,))
+    bad = mesh.generation
+    mesh.refuse("a", OF_BAD)
+    assert mesh.judge(frozenset({"a"})) == [OF_BAD]
+    mesh.give((OLD,))
+    assert not mesh.quarantine.confirmed("a", bad, ())
+    assert mesh.give((OLD,)) == ((), ())
+
+
+def test_who_refused_and_takes_it_up_later_has_taken_it_up() -> None:
     mesh = Mesh()
     mesh.give((OLD,))
     mesh.refuse("a", OF_BAD)
-    assert not mesh.quarantine.confirmed("a", mesh.generation, {OF_BAD})
-    assert mesh.judge(frozenset({"a"})) == [OF_BAD]
-    assert not mesh.quarantine.confirmed("a", mesh.generation, ())
-    assert mesh.give((OLD,)) == ((), ())
+    mesh.give((OLD, GOOD))
+    mesh.quarantine.confirmed("a", mesh.generation, ())
+    mesh.refuse("b", OF_BAD)
+    mesh.refuse("c", OF_BAD)
+    assert mesh.judge() == []
 
 
 def test_what_a_proxy_refused_it_is_blamed_for_again() -> None:
