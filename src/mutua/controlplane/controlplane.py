@@ -30,6 +30,7 @@ from mutua.controlplane.enforcement import why
 from mutua.controlplane.mesh_config import LiveSettings, Report
 from mutua.controlplane.quarantine import Quarantine, Refusal
 from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.rollout import SETTLE, Epoch, Rollout
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
@@ -64,6 +65,7 @@ class ControlPlane:
         generation: Number of the last pushed state; 0 before the first.
         snapshot: The last pushed state, None before the first.
         receipts: What proxies have made of policies and rules.
+        remarks: What of them has no effect.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class ControlPlane:
         self._epoch: Epoch | None = None
         self._given: MeshSnapshot | None = None
         self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
+        self.remarks = Remarks(lambda kind, namespace: self._mirrors[kind].list(namespace))
         self._status = StatusWriter(store, self, clock)
         self._status_due = 0.0
         self._status_timer: asyncio.TimerHandle | None = None

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from mutua.api.object import Key, Object
 from mutua.controlplane.enforcement import Condition
 from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.status_view import StatusView
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, Unavailable
@@ -46,6 +47,11 @@ class Mesh(Protocol):
         """What proxies have made of them."""
         ...
 
+    @property
+    def remarks(self) -> Remarks:
+        """What of them has no effect."""
+        ...
+
 
 class StatusWriter:
     """Keeps the status of every PeerAuthentication and DestinationRule true."""
@@ -74,7 +80,7 @@ class StatusWriter:
         snapshot = self._mesh.snapshot
         if snapshot is None:
             return
-        view = StatusView(snapshot, self._mesh.receipts)
+        view = StatusView(snapshot, self._mesh.receipts, self._mesh.remarks)
         for key, policy in self._mesh.policies.items():
             if self._mesh.receipts.has(key, policy):  # else the next push will wake us
                 await self._write(key, policy, view.conditions(key, policy))

@@ -13,6 +13,7 @@ from mutua.api.security import PeerAuthentication, parse_peer_authentication
 from mutua.controlplane.enforcement import Condition, invalid
 from mutua.controlplane.policy_status import policy_conditions
 from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.rule_status import means, merges, rule_conditions
 from mutua.foundation.errors import Rejected
 from mutua.model.service import Service
@@ -23,9 +24,10 @@ from mutua.model.workload import Workload
 class StatusView:
     """The mesh as it is during one round."""
 
-    def __init__(self, snapshot: MeshSnapshot, receipts: Receipts) -> None:
+    def __init__(self, snapshot: MeshSnapshot, receipts: Receipts, remarks: Remarks) -> None:
         self._snapshot = snapshot
         self._receipts = receipts
+        self._remarks = remarks
         self._root = snapshot.settings.root_namespace
         self._domain = snapshot.settings.dns_domain
         self._pods: dict[str, list[Workload]] = defaultdict(list)
@@ -45,12 +47,14 @@ class StatusView:
         """Return the conditions of a policy or rule."""
         try:
             if key.resource == DESTINATION_RULES:
-                return self._of_rule(key, parse_destination_rule(obj))
-            return self._of_policy(key, parse_peer_authentication(obj))
+                return self._of_rule(key, obj, parse_destination_rule(obj))
+            return self._of_policy(key, obj, parse_peer_authentication(obj))
         except Rejected as error:
             return invalid(str(error))
 
-    def _of_policy(self, key: Key, policy: PeerAuthentication) -> tuple[Condition, ...]:
+    def _of_policy(
+        self, key: Key, obj: Object, policy: PeerAuthentication
+    ) -> tuple[Condition, ...]:
         is_mesh_wide = policy.namespace == self._root
         return policy_conditions(
             policy,
@@ -63,9 +67,10 @@ class StatusView:
             answer=lambda pod: self._receipts.answer(key, pod),
             root_namespace=self._root,
             held=self._receipts.held(key),
+            remarks=self._remarks.on_policy(obj, policy, self._snapshot),
         )
 
-    def _of_rule(self, key: Key, rule: DestinationRule) -> tuple[Condition, ...]:
+    def _of_rule(self, key: Key, obj: Object, rule: DestinationRule) -> tuple[Condition, ...]:
         host = rule.hostname(self._domain)
         older = [
             one
@@ -87,6 +92,7 @@ class StatusView:
             clients=clients if self._receipts.is_given(key) else None,
             somebody=any(self._receipts.has_proxy(pod) for pod in pods),
             held=self._receipts.held(key),
+            remarks=self._remarks.on_rule(obj),
         )
 
     def _meant(self, host: str) -> Sequence[Service]:

@@ -296,6 +296,32 @@ async def test_a_policy_says_how_many_workloads_it_selects() -> None:
         assert matched["message"] == "selects 2 workloads, 1 of them with a proxy"
 
 
+async def test_a_policy_says_which_of_its_ports_change_nothing() -> None:
+    async with mesh() as found:
+        ports = {"80": {"mode": "DISABLE"}, "8080": {"mode": "STRICT"}}
+        spec = {"selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": ports}
+        await found.apply(
+            PEER_AUTHENTICATIONS, peer_authentication("shop", "STRICT", name="web", **spec)
+        )
+        await found.says("in force on 1 of 1 proxy", name="web")
+        stored = await found.store.get(PEER_AUTHENTICATIONS, "shop", "web")
+        ignored = condition(stored, "Ignored")
+        assert (ignored["status"], ignored["reason"]) == ("True", "PartsIgnored")
+        assert ignored["message"].startswith(
+            "spec.portLevelMtls[80]: 80 is a Service port; the workload listens on 8080"
+        )
+        assert "[8080]" not in ignored["message"]
+
+
+async def test_a_rule_says_what_of_it_has_no_effect() -> None:
+    async with mesh() as found:
+        policy = {"outlierDetection": {}, "tls": {"mode": "DISABLE"}}
+        await found.rule("x", "web", trafficPolicy=policy)
+        await found.says("in force on 3 of 3 client proxies", DESTINATION_RULES, "x")
+        stored = await found.store.get(DESTINATION_RULES, "shop", "x")
+        assert "spec.trafficPolicy.outlierDetection" in condition(stored, "Ignored")["message"]
+
+
 async def test_a_rule_that_all_refuse_is_held_back_and_others_flow() -> None:
     async with mesh() as found:
         for proxy in found.proxies.values():
