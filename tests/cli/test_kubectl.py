@@ -141,7 +141,8 @@ def run(mesh: RunningMesh, folder: Path, *argv: str) -> tuple[int, str, str]:
 
 
 def _ageless(text: str) -> str:
-    return re.sub(r"\b\d+s\b", "Ns", text)
+    # Nine seconds are narrower than ten, and the column with them.
+    return re.sub(r"\bAGE +", "AGE ", re.sub(r"\b\d+s\b *", "Ns ", text))
 
 
 def test_every_answer_is_kubectls(mesh: RunningMesh, folder: Path) -> None:

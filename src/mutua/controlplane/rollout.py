@@ -362,8 +362,8 @@ class Rollout:
         if proxy.refuses:
             return True  # it decided for itself
         before, after = self.current.dial.modes, self._target.modes
-        if before.reading(workload.namespace) == after.reading(workload.namespace):
-            return True  # clients send it what they sent before
+        if before.demands(workload.namespace) == after.demands(workload.namespace):
+            return True  # nothing changes there
         if epoch < self._epochs[0].number:
             return False
         return all(

@@ -97,6 +97,16 @@ class Mesh:
         return self.epoch.acceptance.workload(self.workloads[name]).default
 
 
+def test_clients_wait_for_a_server_that_is_to_let_in_what_it_has_refused() -> None:
+    mesh = Mesh("web", first=(policy(D), policy(S, "shop", "web")))
+
+    first = mesh.aim(policy(D), policy(P, "shop", "web"))
+    assert first.dial is not first.target
+
+    mesh.confirm("web")
+    assert mesh.settle().dial is first.target
+
+
 @pytest.mark.parametrize(("before", "after", "epochs"), [
     # what servers let in, and what clients go by, epoch by epoch
     (P, S, [(S, S)]),
