@@ -148,7 +148,7 @@ def hosts_without_address(obj: Object) -> tuple[str, ...]:
     None with resolution NONE, which goes where the client was going anyway; no host with a
     wildcard, which nobody can ask for.
     """
-    labels, spec = obj["metadata"].get("labels") or {}, obj.get("spec") or {}
+    labels, spec = (obj.get("metadata") or {}).get("labels") or {}, obj.get("spec") or {}
     is_unwanted = labels.get(NO_ALLOCATION, "").lower() == "false"
     if is_unwanted or spec.get("addresses") or (spec.get("resolution") or "NONE") == "NONE":
         return ()
