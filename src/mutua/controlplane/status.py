@@ -24,7 +24,10 @@ SETTLE: Final = 0.01
 that one write says "in force" instead of two saying "pending" and "in force"."""
 
 PAUSE: Final = 0.1
-"""Seconds between two rounds."""
+"""Seconds between two rounds, at least."""
+
+SHARE: Final = 0.1
+"""Part of the time that rounds may take: in a large mesh they must not hold up what they report."""
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +72,14 @@ class StatusWriter:
 
     async def run(self) -> None:
         """Write until cancelled."""
+        time = asyncio.get_running_loop().time
         while True:
             await self._woken.wait()
             await asyncio.sleep(SETTLE)
             self._woken.clear()
+            began = time()
             await self._round()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(PAUSE, (time() - began) / SHARE))
 
     async def _round(self) -> None:
         snapshot = self._mesh.snapshot
