@@ -26,7 +26,7 @@ unit: $(VENV)/.dev
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev
-	@MUTUA_FLIPS=1000 $(BIN)/pytest tests/mesh/test_order.py -s $(PYTEST_ARGS)
+	@MUTUA_FLIPS=1000 $(BIN)/pytest tests/mesh/test_order.py -s -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests examples tools
