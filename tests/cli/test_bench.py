@@ -13,7 +13,7 @@ from mutua.cli.bench.manifest import container, deployment
 from mutua.cli.bench.stage import private_mesh
 from mutua.cli.client import connect, list_objects
 
-UNITS: Final = {"s", "ms", "us", "1/s", "MB", "%", "ratio"}
+UNITS: Final = {"s", "ms", "us", "1/s", "kB", "MB", "%", "ratio"}
 
 EXPECTED: Final = {
     "up to first mTLS 200",

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from mutua import __version__
+from mutua.cli.client import connect
+from mutua.cli.istioctl.admin import Admin
+from mutua.foundation.errors import Unavailable
 from mutua.testing.running_mesh import RunningMesh, eventually
 
 TUTORIAL = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
@@ -282,3 +285,13 @@ def test_a_proxy_that_is_being_replaced_is_listed_and_does_not_fail_the_list(mes
 
     assert "httpbin" in while_changing
     eventually(lambda: istioctl(mesh, "ps").count("4 (CDS,LDS,EDS,RDS)") == 2, "two proxies")
+
+
+def test_a_pod_that_is_gone_since_it_was_listed_is_an_answer_not_a_failure(mesh) -> None:
+    listed = {"metadata": {"name": "was-here", "namespace": "mtls-test"}}
+
+    with connect(mesh.layout, "mtls-test") as client:
+        (found,) = Admin(client).ask_each([listed], "GET /ready")
+
+    assert isinstance(found, Unavailable)
+    assert str(found) == "pod was-here.mtls-test: it is no longer there"

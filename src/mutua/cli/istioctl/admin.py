@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from httpx2 import TransportError
+from httpx2.websockets import HTTPXWSException, WebSocketUpgradeError
 from lightkube import ApiError, AsyncClient, Client
 
 from mutua.api.object import Object
@@ -40,9 +42,11 @@ json.dump(answers, sys.stdout)
 DUMP: Final = "GET /config_dump?include_eds"
 CLUSTERS: Final = "GET /clusters?format=json"
 
-
 BAD: Final = 400
 """The lowest status of a refusal (RFC 9110)."""
+
+GONE: Final = 404
+"""What the API answers to an exec in a pod that has been deleted."""
 
 PARALLEL: Final = 8
 """Sidecars asked at the same time."""
@@ -112,6 +116,13 @@ class Admin:
             )
         except ApiError as error:
             raise Unavailable(f"pod {name}: {error.status.message}") from error
+        except WebSocketUpgradeError as error:  # most often: deleted since it was listed
+            status = error.response.status_code
+            gone = "it is no longer there" if status == GONE else f"exec was refused ({status})"
+            raise Unavailable(f"pod {name}: {gone}") from error
+        except (HTTPXWSException, TransportError) as error:
+            what = str(error) or type(error).__name__
+            raise Unavailable(f"pod {name}: the connection to it broke: {what}") from error
         if done.exit_code:
             said = str(done.stderr).strip().splitlines()
             raise Unavailable(f"pod {name}: {said[-1] if said else 'no answer'}")
