@@ -19,9 +19,8 @@ import pytest
 
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.authority import KEY_FILE, Authority
+from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
-from mutua.identity.keyfile import read_credential
 from mutua.runtime.envoy import find_envoy
 from mutua.testing.configuration import inline_routes, readable, take_secrets_from_file
 from mutua.xds.bootstrap import XDS_CLUSTER, Sidecar, bootstrap
@@ -180,9 +179,10 @@ class Issuer:
         self, account: str, trust_domain: str = "cluster.local", namespace: str = "shop"
     ) -> Credentials:
         identity = SpiffeId(trust_domain, namespace, account)
-        root = read_credential(self._directory / "ca" / KEY_FILE)
         request = new_request(identity)
-        chain = Authority(root, trust_domain, SystemClock()).sign(request.csr_pem, identity)
+        chain = Authority(self._mesh.material, trust_domain, SystemClock()).sign(
+            request.csr_pem, identity
+        )
         stem = self._directory / f"{account}.{namespace}.{trust_domain}"
         files = Credentials(*(stem.with_suffix(f".{kind}") for kind in ("chain", "key", "roots")))
         files.chain.write_text(chain.chain_pem)

@@ -1,42 +1,42 @@
 """The mesh's certificate authority: build, sign, validate.
 
     CSR ──> proven key ─┐
-                        ├─> template ──> sign ──> validator re-reads ──> IssuedChain
+                        ├─> template ──> sign ──> validator re-reads ──> journal ──> IssuedChain
     caller's identity ──┘
 
-The identity comes from the authenticated caller, never from the CSR.  The root is a P-256 key that
-lives for ten years in one file of mode 0600; when several processes create it at once, one wins
-and all use the winner's.
+The identity comes from the authenticated caller, never from the CSR.  With which key is signed, and
+what peers trust, are two things that change independently (`adopt`): that is how a mesh moves to
+another root without losing a request (mutua.identity.rotation).
 
 Source: istio-semantics 4.2, 4.3, 4.5.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mutua.foundation.clock import Clock
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Denied, Rejected
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import proven_key
-from mutua.identity.keyfile import Damaged, read_credential, write_credential
+from mutua.identity.journal import Issuance, Journal, NoJournal
+from mutua.identity.keystore import KeyStore
+from mutua.identity.material import SigningMaterial, self_signed
 from mutua.identity.renewal import Validity
 from mutua.identity.validator import Expectation, require_valid_svid
 from mutua.identity.x509 import (
     Credential,
     blank_certificate,
     certificate_pem,
-    self_signed_ca,
     sign_leaf,
     subject_name,
 )
-
-ROOT_LIFETIME: Final = timedelta(days=3650)
-"""Of the self-signed root.  Source: istio CITADEL_SELF_SIGNED_CA_CERT_TTL."""
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 """Of a workload certificate.  Source: istio DEFAULT_WORKLOAD_CERT_TTL."""
@@ -44,8 +44,8 @@ DEFAULT_TTL: Final = timedelta(hours=24)
 MAX_TTL: Final = timedelta(days=90)
 """Longest lifetime a caller may ask for.  Source: istio MAX_WORKLOAD_CERT_TTL."""
 
-KEY_FILE: Final = "ca.pem"
-"""Name of the file that holds the root's key and certificate."""
+WORKLOAD: Final = "workload"
+"""The template of workload certificates, as the journal names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +54,36 @@ class IssuedChain:
 
     Attributes:
         leaf: The workload's certificate, PEM.
-        intermediates: From the leaf's signer towards the root, PEM; empty when the root signs.
-        roots: The trust anchors, PEM.
+        intermediates: From the leaf's signer towards the anchor, PEM; empty when the anchor signs.
+        anchor: The trust anchor that the chain ends at, PEM.
+        bundle: All that peers verify against.
+        signer: SHA-256 of the signing CA's certificate, hexadecimal.
+        serial_number: The leaf's, hexadecimal.
         validity: The leaf's.
     """
 
     leaf: str
     intermediates: tuple[str, ...]
-    roots: tuple[str, ...]
+    anchor: str
+    bundle: TrustBundle
+    signer: str
+    serial_number: str
     validity: Validity
 
     @property
     def roots_pem(self) -> str:
-        """The trust bundle."""
-        return "".join(self.roots)
+        """The trust anchors."""
+        return self.bundle.roots_pem
 
     @property
     def chain_pem(self) -> str:
         """What a proxy presents: leaf, intermediates and, as Istio does, the root (4.7)."""
-        return "".join((self.leaf, *self.intermediates, *self.roots))
+        return "".join((self.leaf, *self.intermediates, self.anchor))
+
+
+def nobody_refused(_identity: SpiffeId) -> str:
+    """Refuse nobody."""
+    return ""
 
 
 class Authority:
@@ -80,46 +91,94 @@ class Authority:
 
     Attributes:
         trust_domain: Whose identities it certifies; it may change.
+        refusal: Returns why an identity gets no certificate, "" if it does.
     """
 
-    def __init__(self, signer: Credential, trust_domain: str, clock: Clock) -> None:
-        self._signer = signer
-        self._certificate = signer.certificate
-        self._roots = (certificate_pem(self._certificate),)
+    def __init__(
+        self,
+        material: SigningMaterial | Credential,
+        trust_domain: str,
+        clock: Clock,
+        *,
+        journal: Journal | None = None,
+        refusal: Callable[[SpiffeId], str] = nobody_refused,
+    ) -> None:
+        """Make an authority that trusts what comes with what it signs with.
+
+        Args:
+            material: What to sign with; a credential is a root that signs by itself.
+            trust_domain: Whose identities to certify.
+            clock: Wall time.
+            journal: Where issuances are written down before they are handed out.
+            refusal: Who is refused, and why.
+        """
+        if isinstance(material, Credential):
+            material = self_signed(material)
+        self._material = material
+        self._bundle = material.bundle
         self._clock = clock
+        self._journal = journal or NoJournal()
+        self._listeners: list[Callable[[], None]] = []
         self.trust_domain = trust_domain
+        self.refusal = refusal
 
     @classmethod
     def load_or_create(cls, directory: Path, trust_domain: str, clock: Clock) -> "Authority":
         """Open the authority kept in a directory, creating both when missing.
 
         Args:
-            directory: Holds the root's key and certificate.
+            directory: See `KeyStore`.
             trust_domain: Of a new root.  An existing one keeps its own, and certifies that.
             clock: Wall time.
 
         Raises:
-            Damaged: The key file is unusable.  It is left as it is.
+            Damaged: A key file is unusable.  It is left as it is.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / KEY_FILE
-        try:
-            signer = read_credential(path)
-        except FileNotFoundError:
-            fresh = self_signed_ca(
-                "", organization=trust_domain, lifetime=ROOT_LIFETIME, clock=clock
-            )
-            write_credential(path, fresh)
-            signer = read_credential(path)  # what is used is what a restart will find
-        _require_root(signer.certificate, path)
-        return cls(signer, _owner(signer.certificate, path), clock)
+        store = KeyStore.open(directory, trust_domain, clock)
+        authority = cls(store.material(store.state.issuing), store.trust_domain, clock)
+        authority.adopt(authority.material, store.bundle())
+        return authority
+
+    @property
+    def material(self) -> SigningMaterial:
+        """What is signed with."""
+        return self._material
+
+    @property
+    def bundle(self) -> TrustBundle:
+        """What peers verify against."""
+        return self._bundle
 
     @property
     def roots_pem(self) -> str:
-        """The trust bundle: what peers verify against."""
-        return "".join(self._roots)
+        """The trust anchors: what peers verify against."""
+        return self._bundle.roots_pem
 
-    def sign(self, csr_pem: str, identity: SpiffeId, ttl: timedelta = timedelta()) -> IssuedChain:
+    def adopt(self, material: SigningMaterial, bundle: TrustBundle) -> None:
+        """Sign with this from now on, and hand out this bundle; tell everyone who listens.
+
+        Raises:
+            Rejected: The bundle does not hold the anchor of what is signed with: nobody would
+                accept what is issued.
+        """
+        if material.anchor not in bundle.roots:
+            raise Rejected("the trust bundle does not hold the signing CA's root")
+        self._material, self._bundle = material, bundle
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every `adopt`."""
+        self._listeners.append(listener)
+
+    def sign(
+        self,
+        csr_pem: str,
+        identity: SpiffeId,
+        ttl: timedelta = timedelta(),
+        *,
+        authenticated: str = "pod socket",
+    ) -> IssuedChain:
         """Certify the requester's key for the caller's identity.
 
         Args:
@@ -127,32 +186,65 @@ class Authority:
             identity: Whom the transport authenticated.
             ttl: Wanted lifetime; zero or less means the default, more than the maximum is refused,
                 and the signer's own end shortens it.
+            authenticated: How it was authenticated, for the journal.
 
         Raises:
-            Malformed: The request is not one.
+            Malformed: The request is not one, or its key is of a kind that is not certified.
             Rejected: The lifetime is too long, or the identity is of another trust domain.
-            NotValidNow: The root is not valid now.
+            Denied: The identity gets no certificates.
+            NotValidNow: The signing CA is not valid now.
             InvalidSvid: The result broke a rule; a bug, and nothing was issued.
         """
         if identity.trust_domain != self.trust_domain:
             raise Rejected(f"{identity} is not of trust domain {self.trust_domain}")
+        if why := self.refusal(identity):
+            raise Denied(f"{identity} gets no certificate: {why}")
         if ttl > MAX_TTL:
             raise Rejected(f"lifetime {ttl} exceeds {MAX_TTL}")
         if ttl <= timedelta():
             ttl = DEFAULT_TTL
         public_key = proven_key(csr_pem)
-        now = self._clock.now()
-        builder = self._template(identity, blank_certificate(now, ttl, signer=self._certificate))
-        pem = certificate_pem(sign_leaf(self._signer, builder, public_key))
-        return self._validated(
+        material, now = self._material, self._clock.now()
+        builder = self._template(identity, blank_certificate(now, ttl, signer=material.certificate))
+        pem = certificate_pem(
+            sign_leaf(material.signer, builder, public_key, issuer=material.certificate)
+        )
+        leaf = require_valid_svid(
             pem,
             Expectation(
                 identity=identity,
                 public_key=public_key,
-                signer=self._certificate,
+                signer=material.certificate,
                 now=now,
                 ttl=ttl,
             ),
+        )
+        issued = IssuedChain(
+            leaf=pem,
+            intermediates=material.intermediates,
+            anchor=material.anchor,
+            bundle=self._bundle,
+            signer=material.fingerprint,
+            serial_number=f"{leaf.serial_number:032x}",
+            validity=Validity(
+                not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
+            ),
+        )
+        self._write_down(issued, identity, authenticated)
+        return issued
+
+    def _write_down(self, issued: IssuedChain, identity: SpiffeId, authenticated: str) -> None:
+        self._journal.record(
+            Issuance(
+                at=self._clock.now(),
+                identity=identity,
+                authenticated=authenticated,
+                serial_number=issued.serial_number,
+                not_before=issued.validity.not_before,
+                not_after=issued.validity.not_after,
+                template=WORKLOAD,
+                signer=issued.signer,
+            )
         )
 
     def _template(
@@ -165,34 +257,3 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([uri]), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         )
-
-    def _validated(self, pem: str, expected: Expectation) -> IssuedChain:
-        leaf = require_valid_svid(pem, expected)
-        return IssuedChain(
-            leaf=pem,
-            intermediates=(),
-            roots=self._roots,
-            validity=Validity(
-                not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
-            ),
-        )
-
-
-def _require_root(certificate: x509.Certificate, path: Path) -> None:
-    try:
-        is_authority = certificate.extensions.get_extension_for_class(
-            x509.BasicConstraints
-        ).value.ca
-        certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except (ValueError, x509.ExtensionNotFound):
-        is_authority = False
-    if not is_authority:
-        raise Damaged(f"{path}: not a certificate authority", hint="restore it from a backup")
-
-
-def _owner(certificate: x509.Certificate, path: Path) -> str:
-    """Return the trust domain that a root was made for."""
-    owners = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    if len(owners) != 1:
-        raise Damaged(f"{path}: names no trust domain", hint="restore it from a backup")
-    return str(owners[0].value)

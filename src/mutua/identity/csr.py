@@ -10,23 +10,23 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import serialization
 
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.x509 import Malformed, PrivateKey, new_key, subject_name
+from mutua.identity.x509 import (
+    KeyAlgorithm,
+    Malformed,
+    PrivateKey,
+    PublicKey,
+    new_key,
+    require_supported,
+    signature_hash,
+    subject_name,
+)
 
 MAX_CSR_CHARACTERS: Final = 16 * 1024
 """Longest request that is parsed at all; an RSA-4096 request with a SPIFFE ID of 2048 bytes has
 less than 6,000 characters."""
-
-MIN_RSA_BITS: Final = 2048
-"""Shortest RSA key that is certified.  Source: istio WORKLOAD_RSA_KEY_SIZE minimum."""
-
-CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
-"""Curves that are certified.  Source: istio ECC_CURVE."""
-
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +42,15 @@ class SigningRequest:
     csr_pem: str
 
 
-def new_request(identity: SpiffeId) -> SigningRequest:
+def new_request(identity: SpiffeId, algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> SigningRequest:
     """Make a fresh key and a signing request for it."""
-    key = new_key()
+    key = new_key(algorithm)
     name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(identity))])
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(subject_name("", []))
         .add_extension(name, critical=True)
-        .sign(key.signer, hashes.SHA256())
+        .sign(key.signer, signature_hash(key))
     )
     return SigningRequest(
         key=key, csr_pem=request.public_bytes(serialization.Encoding.PEM).decode()
@@ -73,11 +73,4 @@ def proven_key(csr_pem: str) -> PublicKey:
         raise Malformed(f"not a signing request: {error}") from error
     if not proven:
         raise Malformed("the signing request is not signed by its own key")
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
-        return key
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
-        return key
-    raise Malformed(
-        "the signing request's key is not certified here",
-        hint=f"use P-256, P-384, or RSA with at least {MIN_RSA_BITS} bits",
-    )
+    return require_supported(key)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mutua.foundation.errors import Denied
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.csr import PublicKey
+from mutua.identity.x509 import PublicKey
 
 EXTENSIONS: Final = frozenset(
     {
@@ -177,8 +177,11 @@ _USAGE_NAMES: Final = (
 
 def _identifiers(leaf: x509.Certificate, signer: x509.Certificate) -> Iterator[str]:
     authority = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    subject = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    if authority.key_identifier != subject.digest:
+    try:
+        own = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:  # an authority that somebody else made
+        own = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+    if authority.key_identifier != own.digest:
         yield "the authority key identifier is not the signer's"
 
 

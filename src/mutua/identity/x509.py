@@ -15,15 +15,16 @@ serial; and names its key and its signer's (SKI, AKI), which strict verifiers in
 
 import ipaddress
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, final
+from enum import Enum
+from typing import Final, cast, final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from typing_extensions import override
 
@@ -41,6 +42,25 @@ SERIAL_BITS: Final = 128
 """Random bits of a serial number.  Source: istio security/pkg/pki/util genSerialNum."""
 
 
+MIN_RSA_BITS: Final = 2048
+"""Shortest RSA key that is made or certified.  Source: istio WORKLOAD_RSA_KEY_SIZE minimum."""
+
+CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
+"""Curves that are made, read and certified.  Source: istio ECC_CURVE."""
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+class KeyAlgorithm(Enum):
+    """Kinds of keys that are made here."""
+
+    P256 = "ECDSA P-256"
+    P384 = "ECDSA P-384"
+    RSA2048 = "RSA 2048"
+    RSA3072 = "RSA 3072"
+    RSA4096 = "RSA 4096"
+
+
 class Malformed(Rejected):
     """The text is not the PEM object it should be."""
 
@@ -55,11 +75,11 @@ class NotValidNow(Unavailable):
 
 @final
 class PrivateKey:
-    """A P-256 private key.  Its text form exists only in what `pem` returns."""
+    """An ECDSA or RSA private key.  Its text form exists only in what `pem` returns."""
 
     __slots__ = ("_key",)
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
         self._key = key
 
     @override
@@ -83,12 +103,12 @@ class PrivateKey:
         ).decode()
 
     @property
-    def signer(self) -> ec.EllipticCurvePrivateKey:
+    def signer(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as `cryptography` wants it; for modules of mutua.identity only."""
         return self._key
 
     @property
-    def public(self) -> ec.EllipticCurvePublicKey:
+    def public(self) -> PublicKey:
         """The public half."""
         return self._key.public_key()
 
@@ -129,25 +149,71 @@ class Subject:
     groups: tuple[str, ...]
 
 
-def new_key() -> PrivateKey:
-    """Make a P-256 key from the operating system's randomness."""
-    return PrivateKey(ec.generate_private_key(ec.SECP256R1()))
+def new_key(algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> PrivateKey:
+    """Make a key from the operating system's randomness."""
+    return PrivateKey(_MAKERS[algorithm]())
+
+
+_MAKERS: Final[
+    Mapping[KeyAlgorithm, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]]
+] = {
+    KeyAlgorithm.P256: lambda: ec.generate_private_key(ec.SECP256R1()),
+    KeyAlgorithm.P384: lambda: ec.generate_private_key(ec.SECP384R1()),
+    KeyAlgorithm.RSA2048: lambda: rsa.generate_private_key(65537, 2048),
+    KeyAlgorithm.RSA3072: lambda: rsa.generate_private_key(65537, 3072),
+    KeyAlgorithm.RSA4096: lambda: rsa.generate_private_key(65537, 4096),
+}
 
 
 def parse_key(pem: str) -> PrivateKey:
-    """Read a P-256 private key.
+    """Read a private key.
 
     Raises:
-        Malformed: Not an unencrypted P-256 private key.  The message never quotes the text.
+        Malformed: Not an unencrypted private key of a supported kind.  The message never quotes
+            the text.
     """
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # `from None`: the parser's own message may contain bytes of the key.
         raise Malformed("not an unencrypted PEM private key") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise Malformed("the private key is not on curve P-256")
-    return PrivateKey(key)
+    require_supported(key.public_key())
+    return PrivateKey(cast("ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey", key))
+
+
+def require_supported(key: object) -> PublicKey:
+    """Return a public key of a kind that is certified; for modules of mutua.identity only.
+
+    Raises:
+        Malformed: It is of another kind, or too short.
+    """
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        return key
+    hint = f"use P-256, P-384, or RSA with at least {MIN_RSA_BITS} bits"
+    raise Malformed(f"keys of the kind {_kind(key)} are not certified here", hint=hint)
+
+
+def _kind(key: object) -> str:
+    match key:
+        case ec.EllipticCurvePublicKey():
+            return f"ECDSA on curve {key.curve.name}"
+        case rsa.RSAPublicKey():
+            return f"RSA with {key.key_size} bits"
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return "EdDSA, which Envoy cannot present,"
+        case _:
+            return type(key).__name__.lstrip("_")
+
+
+def fingerprint(pem: str) -> str:
+    """Return the SHA-256 of the first certificate of a PEM text, hexadecimal.
+
+    Raises:
+        Malformed: It holds no certificate.
+    """
+    return parse_certificates(pem)[0].fingerprint(hashes.SHA256()).hex()
 
 
 def parse_certificates(pem: str) -> list[x509.Certificate]:
@@ -190,6 +256,35 @@ def self_signed_ca(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public), critical=False)
     )
     return Credential(chain_pem=certificate_pem(builder.sign(key.signer, hashes.SHA256())), key=key)
+
+
+def intermediate_ca(parent: Credential, *, lifetime: timedelta, clock: Clock) -> Credential:
+    """Make an authority below another one, of the same organization, that signs leaves only.
+
+    Args:
+        parent: Who signs.
+        lifetime: From now; shortened to the parent's.
+        clock: Tells what now is.
+
+    Raises:
+        NotValidNow: The parent is not valid now.
+    """
+    issuer, key = parent.certificate, new_key()
+    owners = issuer.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    blank = blank_certificate(clock.now(), lifetime, signer=issuer, backdate=ROOT_BACKDATE)
+    # A name of its own: verifiers look authorities up by name.
+    name = subject_name(f"Intermediate {secrets.token_hex(4)}", [str(one.value) for one in owners])
+    signed = (
+        blank.subject_name(name)
+        .issuer_name(issuer.subject)
+        .public_key(key.public)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(for_ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public), critical=False)
+        .add_extension(authority_key_identifier(issuer), critical=False)
+        .sign(parent.key.signer, signature_hash(parent.key))
+    )
+    return Credential(chain_pem=certificate_pem(signed), key=key)
 
 
 def server_certificate(
@@ -313,22 +408,46 @@ def key_usage(*, for_ca: bool) -> x509.KeyUsage:
 def sign_leaf(
     ca: Credential,
     builder: x509.CertificateBuilder,
-    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    public_key: PublicKey,
+    *,
+    issuer: x509.Certificate | None = None,
 ) -> x509.Certificate:
-    """Complete a leaf and sign it; for modules of mutua.identity only."""
-    issuer = ca.certificate
-    ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    """Complete a leaf and sign it; for modules of mutua.identity only.
+
+    Args:
+        ca: Who signs.
+        builder: Everything but issuer, key, and what every leaf has.
+        public_key: The leaf's.
+        issuer: The certificate of `ca`, where it has been parsed before.
+    """
+    issuer = issuer or ca.certificate
     return (
         builder.issuer_name(issuer.subject)
         .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(for_ca=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False
-        )
-        .sign(ca.key.signer, hashes.SHA256())
+        .add_extension(authority_key_identifier(issuer), critical=False)
+        .sign(ca.key.signer, signature_hash(ca.key))
     )
+
+
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return how what an authority signs refers to its key; for modules of mutua.identity only."""
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            require_supported(issuer.public_key())
+        )
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384:
+    """Return the hash that is as strong as the key; for modules of mutua.identity only."""
+    signer = key.signer
+    is_p384 = isinstance(signer, ec.EllipticCurvePrivateKey) and signer.curve.key_size > 256
+    return hashes.SHA384() if is_p384 else hashes.SHA256()
 
 
 def _issue(ca: Credential, builder: x509.CertificateBuilder) -> Credential:

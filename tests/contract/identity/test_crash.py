@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from mutua.foundation.clock import SystemClock
-from mutua.identity.authority import KEY_FILE, Authority
+from mutua.identity.authority import Authority
+
+KEY_FILE = "generation-1.pem"
 
 CRASHING = """
 import os, sys
@@ -35,7 +37,7 @@ def run(directory: Path, steps: int) -> int:
     return subprocess.run(program, check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
 
 
-@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("steps", range(20))
 def test_an_authority_survives_death_at_any_step_of_its_creation(
     tmp_path: Path, steps: int
 ) -> None:
@@ -54,4 +56,4 @@ def test_an_authority_survives_death_at_any_step_of_its_creation(
 
 
 def test_the_steps_above_reach_the_end(tmp_path: Path) -> None:
-    assert run(tmp_path / "pki", 11) == 0
+    assert run(tmp_path / "pki", 19) == 0

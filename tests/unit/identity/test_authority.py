@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mutua.foundation.errors import Rejected
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.authority import KEY_FILE, Authority, IssuedChain
+from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.csr import new_request
 from mutua.identity.keyfile import Damaged, write_credential
 from mutua.identity.renewal import Validity
@@ -22,6 +22,7 @@ from mutua.identity.x509 import (
 )
 from mutua.testing.clock import ManualClock
 
+KEY_FILE = "generation-1.pem"
 TD = "cluster.local"
 WEB = SpiffeId(TD, "shop", "web")
 AT = "1772366400"  # NOW of conftest, in seconds since the epoch
@@ -96,7 +97,7 @@ def test_the_chain_a_proxy_presents_ends_with_the_root(
     authority: Authority, issued: IssuedChain
 ) -> None:
     assert issued.chain_pem == issued.leaf + authority.roots_pem
-    assert issued.roots == (authority.roots_pem,)
+    assert issued.bundle.roots == (authority.roots_pem,)
 
 
 def test_the_identity_is_the_callers_whatever_the_request_asks_for(authority: Authority) -> None:
@@ -181,7 +182,7 @@ def test_a_restart_keeps_the_root(tmp_path: Path, clock: ManualClock) -> None:
     assert second.roots_pem == first.roots_pem
     assert stat.S_IMODE((tmp_path / "pki").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "pki" / KEY_FILE).stat().st_mode) == 0o600
-    assert [p.name for p in (tmp_path / "pki").iterdir()] == [KEY_FILE]
+    assert {p.name for p in (tmp_path / "pki").iterdir()} == {KEY_FILE, "state.json"}
 
 
 def test_creators_that_race_agree_on_one_root(tmp_path: Path, clock: ManualClock) -> None:
@@ -220,9 +221,7 @@ def test_an_authority_that_moves_to_another_trust_domain_certifies_only_that(
 
     issued = authority.sign(new_request(moved).csr_pem, moved)
 
-    assert (
-        parse_certificates(issued.leaf)[0].issuer == parse_certificates(issued.roots[0])[0].subject
-    )
+    assert parse_certificates(issued.leaf)[0].issuer == parse_certificates(issued.anchor)[0].subject
     with pytest.raises(Rejected, match="not of trust domain"):
         authority.sign(new_request(WEB).csr_pem, WEB)
 
