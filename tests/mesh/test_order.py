@@ -125,7 +125,17 @@ class Flip:
 
 @dataclass(frozen=True)
 class Run:
-    """Requests of one stream with one outcome; the first and the last of them began then."""
+    """Requests of one stream with one outcome.
+
+    Attributes:
+        client: Whose.
+        stream: Which.
+        outcome: Theirs.
+        first: When the first of them began.
+        last: When the last of them began.
+        count: How many there were.
+        ended: When the last of them ended.
+    """
 
     client: str
     stream: str
@@ -133,13 +143,21 @@ class Run:
     first: float
     last: float
     count: int
+    ended: float
 
     @property
     def is_good(self) -> bool:
         return self.outcome in {"m", "p", "ok"}
 
     def during(self, flip: Flip) -> bool:
-        return self.first < flip.over and self.last > flip.in_force
+        """Tell whether one of them began and ended while the mode was in force.
+
+        What was under way when the next change was made says nothing of this one.
+        """
+        if self.first < flip.in_force and self.last > flip.over:
+            return True
+        is_first_inside = self.first > flip.in_force and self.last < flip.over and self.count > 1
+        return is_first_inside or (self.last > flip.in_force and self.ended < flip.over)
 
 
 class Town:

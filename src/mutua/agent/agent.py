@@ -7,7 +7,10 @@ half-life and does it again with a new key.
     add ──> request ──> issuer ──> publish ──> files ──> wait until due
               ^           │ refused, unreachable            │
               ├─ backoff ─┘ (the old certificate stays)     │
-              └──────────────────── half-life ──────────────┘
+              └───────────── half-life, or another CA ──────┘
+
+What the proxies verify with (`trust`) and which CA's certificates they should present (`expect`)
+change independently of that, and `evidence` tells how far the proxies are.
 
 Renewal compares wall-clock instants, because certificates do, and looks every TICK: a laptop that
 slept and a clock that stepped are noticed at once.  Waiting after a failure counts on the event
@@ -29,8 +32,10 @@ from mutua.foundation.backoff import Backoff
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import new_request
 from mutua.identity.renewal import schedule
+from mutua.identity.rotation import Evidence
 from mutua.identity.x509 import parse_certificates
 from mutua.lifecycle.supervisor import Ready
 
@@ -74,19 +79,30 @@ class _Held:
     busy: bool = False
     certified: SpiffeId | None = None  # whom the source's certificate names
     written: int = 0  # version of the source that is in the files
+    trusted_at: int = 0  # version of the source that first held the present bundle
+    certified_at: int = 0  # version of the source that first held the present certificate
     failures: int = 0
     retry_at: float = 0.0  # on the loop's clock
     error: str = ""
 
-    def needs_work(self, now: datetime, monotonic: float) -> bool:
+    def needs_work(self, now: datetime, monotonic: float, signer: str) -> bool:
         if self.busy or monotonic < self.retry_at:
             return False
-        return self.needs_certificate(now) or self.needs_files()
+        return self.needs_certificate(now, signer) or self.needs_files()
 
-    def needs_certificate(self, now: datetime) -> bool:
+    def needs_certificate(self, now: datetime, signer: str) -> bool:
         secret = self.source.current
-        is_other = self.certified != self.workload.identity
-        return secret is None or is_other or secret.schedule.is_due(now)
+        if secret is None or self.certified != self.workload.identity:
+            return True
+        return not secret.is_of(signer) or secret.schedule.is_due(now)
+
+    def publish(self, secret: WorkloadSecret) -> None:
+        before = self.source.current
+        self.source.publish(secret)
+        if before is None or before.bundle != secret.bundle:
+            self.trusted_at = self.source.version
+        if before is None or before.issued is not secret.issued:
+            self.certified_at = self.source.version
 
     def needs_files(self) -> bool:
         return self.workload.certs_dir is not None and self.written < self.source.version
@@ -107,6 +123,8 @@ class Agent:
         self._clock = clock
         self._draw = draw
         self._held: dict[str, _Held] = {}
+        self._bundle: TrustBundle | None = None
+        self._signer = ""
 
     async def add(self, workload: Workload) -> SecretSource:
         """Hold a certificate for a workload from now on; asking again changes nothing.
@@ -131,6 +149,36 @@ class Agent:
             held.workload = replace(held.workload, identity=identity)
             held.retry_at = 0.0
 
+    def trust(self, bundle: TrustBundle) -> None:
+        """Have every proxy verify with this bundle from now on; their certificates stay."""
+        self._bundle = bundle
+        for held in self._held.values():
+            secret = held.source.current
+            if secret is not None and secret.bundle != bundle:
+                held.publish(replace(secret, bundle=bundle))
+
+    def expect(self, signer: str) -> None:
+        """Have every workload certified by one CA; `run` sees to it within a tick.
+
+        Args:
+            signer: SHA-256 of the CA's certificate, hexadecimal.
+        """
+        self._signer = signer
+        for held in self._held.values():
+            held.retry_at = 0.0
+
+    def evidence(self) -> Evidence:
+        """Tell, by pod uid, whose proxy has not confirmed the bundle, or the expected CA."""
+        without_bundle: list[str] = []
+        with_others: list[str] = []
+        for held in self._held.values():
+            secret, confirmed = held.source.current, held.source.confirmed()
+            if secret is None or confirmed < held.trusted_at:
+                without_bundle.append(held.workload.uid)
+            if secret is None or not secret.is_of(self._signer) or confirmed < held.certified_at:
+                with_others.append(held.workload.uid)
+        return Evidence(tuple(without_bundle), tuple(with_others))
+
     def remove(self, uid: str) -> None:
         """Forget a workload and delete its files; an unknown uid is fine."""
         held = self._held.pop(uid, None)
@@ -151,7 +199,7 @@ class Agent:
             ready()
             while True:
                 for held in [*self._held.values()]:
-                    if held.needs_work(self._clock.now(), loop.time()):
+                    if held.needs_work(self._clock.now(), loop.time(), self._signer):
                         held.busy = True  # before the task first runs, so that no tick starts two
                         tasks.create_task(self._work(held), name=f"renew {held.workload.identity}")
                 await asyncio.sleep(TICK)
@@ -160,9 +208,9 @@ class Agent:
         """Bring one workload up to date, or note when to try again."""
         held.busy = True
         try:
-            if held.needs_certificate(self._clock.now()):
+            if held.needs_certificate(self._clock.now(), self._signer):
                 workload = held.workload  # it may be renamed meanwhile
-                held.source.publish(await self._request(workload))
+                held.publish(await self._request(workload))
                 held.certified = workload.identity
             self._write(held)
         except (MutuaError, OSError) as error:  # TimeoutError is an OSError
@@ -179,7 +227,10 @@ class Agent:
         if parse_certificates(issued.leaf)[0].public_key() != request.key.public:
             raise Rejected("the issuer certified another key than the request's")
         return WorkloadSecret(
-            key=request.key, issued=issued, schedule=schedule(issued.validity, draw=self._draw())
+            key=request.key,
+            issued=issued,
+            bundle=self._bundle or issued.bundle,
+            schedule=schedule(issued.validity, draw=self._draw()),
         )
 
     def _write(self, held: _Held) -> None:

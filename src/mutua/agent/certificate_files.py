@@ -49,7 +49,7 @@ def write_certificates(directory: Path, secret: WorkloadSecret) -> None:
             {
                 CHAIN: secret.issued.chain_pem,
                 KEY: secret.key.pem(),
-                ROOT: secret.issued.roots_pem,
+                ROOT: secret.bundle.roots_pem,
             },
         )
         _link(directory / CURRENT, version.name)

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from mutua.agent.sds_resources import SECRET, secret_resources
+from mutua.agent.sds_resources import CERTIFICATE, SECRET, TRUST, secret_resources
 from mutua.agent.sds_session import SecretSession, UnexpectedRequest
 from mutua.agent.secret import SecretSource, WorkloadSecret
 from mutua.xds.feed import Feed
@@ -40,6 +40,7 @@ def sds_handler(source: SecretSource) -> grpc.GenericRpcHandler:
         feed.publish(secret_resources(secret), version)
 
     source.listen(publish)
+    source.confirmed = lambda: feed.confirmed(SECRET, (CERTIFICATE, TRUST))
     return _FirstThatKnows((delta_handler(SDS, feed), _stream_handler(source)))
 
 

@@ -38,8 +38,11 @@ def _certificate(secret: WorkloadSecret) -> Resource:
 
 def _trust(secret: WorkloadSecret) -> Resource:
     body: Any = message(MESSAGE)(name=TRUST)
-    body.validation_context.trusted_ca.inline_bytes = secret.issued.roots_pem.encode()
-    return _resource(TRUST, secret.issued.roots_pem, body)
+    context = body.validation_context
+    context.trusted_ca.inline_bytes = secret.bundle.roots_pem.encode()
+    if secret.bundle.crl:
+        context.crl.inline_bytes = secret.bundle.crl.encode()
+    return _resource(TRUST, secret.bundle.digest, body)
 
 
 def _resource(name: str, public: str, body: Any) -> Resource:

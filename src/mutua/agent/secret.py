@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mutua.identity.authority import IssuedChain
+from mutua.identity.bundle import TrustBundle
 from mutua.identity.renewal import Schedule
 from mutua.identity.x509 import PrivateKey
 
@@ -15,13 +16,19 @@ class WorkloadSecret:
 
     Attributes:
         key: The private key.
-        issued: Its certificate, with the chain and the trust anchors.
+        issued: Its certificate, with the chain.
+        bundle: What to verify peers with.
         schedule: When it is to be replaced.
     """
 
     key: PrivateKey
     issued: IssuedChain
+    bundle: TrustBundle
     schedule: Schedule
+
+    def is_of(self, signer: str) -> bool:
+        """Tell whether this CA signed it; "" stands for any."""
+        return signer in {"", self.issued.signer}
 
 
 Listener = Callable[[WorkloadSecret, int], None]
@@ -34,12 +41,14 @@ class SecretSource:
         name: Whose, for logs.
         version: Number of secrets published so far; 0 before the first.
         current: The latest, None before the first.
+        confirmed: Returns the version up to which the proxy has confirmed everything.
     """
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.version = 0
         self.current: WorkloadSecret | None = None
+        self.confirmed: Callable[[], int] = lambda: 0
         self._changed = asyncio.Event()
         self._listeners: list[Listener] = []
 

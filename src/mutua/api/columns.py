@@ -344,3 +344,13 @@ PLAINTEXT_CALLER: Final = (
     Column("Refused", field("status", "refused", missing=0), type="integer"),
     Column("Because", field("status", "message"), wide=True),
 )
+
+CERTIFICATE_AUTHORITY: Final = (
+    NAME,
+    Column("Issuer", field("status", "issuing", "subject")),
+    Column("Source", field("status", "issuing", "source")),
+    Column("Not After", field("status", "issuing", "notAfter")),
+    Column("Rotation", field("status", "rotation", "stage", missing=NONE)),
+    Column("Message", field("status", "rotation", "message"), wide=True),
+    AGE,
+)

@@ -16,6 +16,7 @@ _COLUMNS: Final = {
     "PeerAuthentication": {"Mode": ".spec.mtls.mode"},
     "AuthorizationPolicy": {"Action": ".spec.action"},
     "DestinationRule": {"Host": ".spec.host"},
+    "CertificateAuthority": {"Issuer": ".status.issuing.subject"},
     "PlaintextCaller": {"Port": ".spec.port", "Why": ".status.reason"},
     "ServiceEntry": {
         "Hosts": ".spec.hosts",

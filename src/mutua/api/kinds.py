@@ -182,6 +182,14 @@ KINDS: Final[tuple[Kind, ...]] = (
         short_names=("ptc",),
         verbs=FORGET,
     ),
+    Kind(
+        resource=names.CERTIFICATE_AUTHORITIES,
+        kind="CertificateAuthority",
+        singular="certificateauthority",
+        versions=("v1alpha1",),
+        short_names=("ca",),
+        subresources=("status",),
+    ),
 )
 """Every kind that is stored."""
 

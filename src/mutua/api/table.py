@@ -36,6 +36,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "AuthorizationPolicy": columns.AUTHORIZATION_POLICY,
     "DestinationRule": columns.DESTINATION_RULE,
     "ServiceEntry": columns.SERVICE_ENTRY,
+    "CertificateAuthority": columns.CERTIFICATE_AUTHORITY,
     "PlaintextCaller": columns.PLAINTEXT_CALLER,
 }
 

@@ -50,10 +50,13 @@ from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
 from mutua.cluster.node.settings import NodeSettings
+from mutua.cluster.running_proxies import running_proxies
 from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
 from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.advice import Adviser
+from mutua.controlplane.ca.rotator import Rotator
+from mutua.controlplane.ca.service import CertificateAuthorityService
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
 from mutua.controlplane.ledger.keeper import Keeper
@@ -64,6 +67,7 @@ from mutua.controlplane.strict.guard import Guard
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
 from mutua.identity.authority import Authority
+from mutua.identity.keystore import KeyStore
 from mutua.lifecycle.supervisor import Ready, Service
 from mutua.model.settings import MeshSettings
 from mutua.runtime.envoy import find_envoy
@@ -124,7 +128,8 @@ class Mesh:
         layout, domain = settings.layout, settings.trust_domain or DEFAULT_TRUST_DOMAIN
         clock, rng = SystemClock(), random.SystemRandom()
         self.credentials = prepare_credentials(layout.pki, clock)
-        authority = Authority.load_or_create(layout.pki / "ca", domain, clock)
+        keys = KeyStore.open(layout.pki / "ca", domain, clock)
+        authority = Authority(keys.material(keys.state.issuing), keys.trust_domain, clock)
         live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
         injector = SidecarInjector(
             outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)
@@ -153,6 +158,12 @@ class Mesh:
         self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
         self._root_certificates = RootCertificatePublisher(
             self.registry, lambda: authority.roots_pem
+        )
+        authority.listen(self._root_certificates.refresh)
+        names = running_proxies(self._controllers.view)
+        rotator = Rotator(keys, authority, self._agent, clock, names=names)
+        self._authority = CertificateAuthorityService(
+            self.registry, rotator, authority, clock, self._tell
         )
         self._keeper = Keeper(
             self.registry,
@@ -203,6 +214,7 @@ class Mesh:
             "rules": self._follow_rules,
             "ledger": self._keeper.run,
             "guard": self._guard.run,
+            "certificate authority": self._authority.run,
             "agent": self._agent.run,
             "trust domain": self._trust_domain.run,
             "root certificates": self._root_certificates.run,
@@ -219,9 +231,9 @@ class Mesh:
         await create_namespaces(self.registry)
         await self._mesh_config.run(ready)
 
-    def _tell(self, config_map: Object, severity: Severity, reason: str, message: str) -> None:
+    def _tell(self, subject: Object, severity: Severity, reason: str, message: str) -> None:
         events = self._controllers.events
-        events.record(config_map, severity, reason, message, component="istiod")
+        events.record(subject, severity, reason, message, component="istiod")
 
     async def _run_controllers(self, ready: Ready) -> None:
         async with asyncio.TaskGroup() as group:

@@ -62,6 +62,11 @@ class RootCertificatePublisher:
                 self._woken.clear()
                 await self._drain()
 
+    def refresh(self) -> None:
+        """Publish anew: the roots may have changed."""
+        for namespace in self._namespaces.list():
+            self._add(namespace["metadata"]["name"])
+
     def _add(self, namespace: str) -> None:
         self._pending[namespace] = None
         self._woken.set()

@@ -5,7 +5,7 @@ difference by itself.  Nothing is queued here: a stream that is slow sees the la
 it gets to it.  The agent serves secrets through the same class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -92,6 +92,17 @@ class Feed:
     def generation(self) -> int:
         """The generation published last, 0 before the first."""
         return self._generation
+
+    def confirmed(self, type_url: str, names: Iterable[str]) -> int:
+        """Return the generation up to which every open stream has confirmed these resources.
+
+        0 while one of them is asked for by nobody.
+        """
+        found: dict[str, int] = {}
+        for stream in self._streams:
+            for name, generation in stream.session.confirmed(type_url):
+                found[name] = min(generation, found.get(name, generation))
+        return min(found.get(name, 0) for name in names)
 
     def attach(self, stream: Attachment) -> None:
         """Start to serve a stream."""

@@ -22,7 +22,7 @@ Source: envoyproxy.io, "xDS REST and gRPC protocol", incremental variant.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mutua.xds.resource import (
@@ -135,6 +135,12 @@ class DeltaSession:
         if not {CLUSTER, LISTENER} <= self._subscriptions.keys():
             return 0
         return min(one.acknowledged for one in self._subscriptions.values())
+
+    def confirmed(self, type_url: str) -> Iterator[tuple[str, int]]:
+        """Yield each name of a type that the peer asked for, with the generation it confirmed."""
+        subscription = self._subscriptions.get(type_url)
+        if subscription is not None:
+            yield from ((name, subscription.acknowledged) for name in subscription.names)
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:

@@ -22,7 +22,10 @@ def secret(authority: Authority) -> WorkloadSecret:
     request = new_request(WEB)
     issued = authority.sign(request.csr_pem, WEB, timedelta(hours=24))
     return WorkloadSecret(
-        key=request.key, issued=issued, schedule=schedule(issued.validity, draw=0.5)
+        key=request.key,
+        issued=issued,
+        bundle=issued.bundle,
+        schedule=schedule(issued.validity, draw=0.5),
     )
 
 

@@ -32,6 +32,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         istio.PEER_AUTHENTICATION,
         istio.AUTHORIZATION_POLICY,
         istio.DESTINATION_RULE,
+        own.CERTIFICATE_AUTHORITY,
         own.PLAINTEXT_CALLER,
         istio.SERVICE_ENTRY,
     )

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from mutua.api.shape import INT64, PORT, STRING, STRINGS, TIME, struct
-from mutua.api.tables.meta import root
+from mutua.api.shape import BOOLEAN, INT64, PORT, STRING, STRINGS, TIME, ListOf, Scalar, struct
+from mutua.api.tables.meta import CONDITIONS, root
 
 PLAINTEXT_CALLER: Final = root(
     "PlaintextCaller",
@@ -32,5 +32,48 @@ PLAINTEXT_CALLER: Final = root(
         message=STRING,
         object=STRING,
         detail=STRING,
+    ),
+)
+
+_CERTIFICATE: Final = struct(
+    "AuthorityCertificate",
+    subject=STRING,
+    serialNumber=STRING,
+    fingerprint=STRING,
+    keyAlgorithm=STRING,
+    notBefore=TIME,
+    notAfter=TIME,
+    source=STRING,
+)
+
+CERTIFICATE_AUTHORITY: Final = root(
+    "CertificateAuthority",
+    spec=struct(
+        "CertificateAuthoritySpec",
+        rotation=struct(
+            "RotationRequest",
+            "id replace",
+            id=STRING,
+            replace=Scalar("string", enum=("Root", "Intermediate")),
+            abort=BOOLEAN,
+        ),
+    ),
+    status=struct(
+        "CertificateAuthorityStatus",
+        issuing=_CERTIFICATE,
+        roots=ListOf(_CERTIFICATE),
+        rotation=struct(
+            "RotationProgress",
+            id=STRING,
+            replaces=STRING,
+            stage=STRING,
+            since=TIME,
+            aborted=BOOLEAN,
+            waitingFor=STRINGS,
+            message=STRING,
+        ),
+        lastRequest=STRING,
+        message=STRING,
+        conditions=CONDITIONS,
     ),
 )

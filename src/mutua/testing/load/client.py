@@ -9,7 +9,7 @@ Each argument is a stream of requests: `kind:host:port[:pause]`.
     greeted     the server speaks first, on a connection of its own
 
 It prints, as JSON lines, runs of equal outcomes without a gap: stream, outcome, when the first and
-the last request of the run began (CLOCK_MONOTONIC), and how many there were.  Outcomes are what
+the last request of the run began (CLOCK_MONOTONIC), how many there were, and when the last ended.  Outcomes are what
 the server said ("m", "p", "ok"), or what went wrong.
 """
 
@@ -31,7 +31,7 @@ class Stream:
         kind, self.host, port, *pause = text.split(":")
         self.name, self.kind, self.port = text, kind, int(port)
         self.pause = float(pause[0]) if pause else PAUSE
-        self.run = ("", 0.0, 0.0, 0)
+        self.run = ("", 0.0, 0.0, 0, 0.0)
         self.link: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.opened = 0.0
 
@@ -90,12 +90,13 @@ class Stream:
 
     def note(self, outcome: str, began: float) -> None:
         """Add an outcome to the run, or begin another."""
-        before, first, last, count = self.run
+        before, first, last, count, _ = self.run
+        ended = time.monotonic()
         if outcome == before and began - first < LONGEST and began - last < GAP:
-            self.run = (before, first, began, count + 1)
+            self.run = (before, first, began, count + 1, ended)
             return
         self.tell()
-        self.run = (outcome, began, began, 1)
+        self.run = (outcome, began, began, 1, ended)
 
     def tell(self) -> None:
         """Print the run."""

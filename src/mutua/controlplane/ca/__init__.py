@@ -1,0 +1,1 @@
+"""The mesh's CA in service: plugged in, rotated, and told of."""

@@ -1,0 +1,191 @@
+"""Move the mesh to another signing CA, step by step, and survive anything in between.
+
+    request ──> key store: the new state, durably ──> authority signs with it
+                       ▲                          ──> agents: trust this, present that
+                       └── evidence of the proxies, once it has held for SETTLED ──┘
+
+What the steps mean is in mutua.identity.rotation; here they are stored, acted on, and proven.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import Conflict
+from mutua.identity import rotation
+from mutua.identity.authority import Authority
+from mutua.identity.bundle import TrustBundle
+from mutua.identity.keystore import KeyStore, Source
+from mutua.identity.material import read_material
+from mutua.identity.rotation import CaState, Evidence
+
+SETTLED: Final = 0.3
+"""Seconds for which nobody must lag before a stage counts as finished: Envoy confirms on its main
+thread, and its workers follow."""
+
+
+class Fleet(Protocol):
+    """The agents, as far as the CA is concerned; see `mutua.agent.agent.Agent`."""
+
+    def trust(self, bundle: TrustBundle) -> None:
+        """Have every proxy verify with this bundle."""
+        ...
+
+    def expect(self, signer: str) -> None:
+        """Have every workload certified by the CA with this fingerprint."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """Tell, by pod uid, who lags."""
+        ...
+
+
+class Rotator:
+    """Which CA signs, and the way to the next one.
+
+    Attributes:
+        waiting_for: Whom the present stage waits for, by name.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        authority: Authority,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        names: Callable[[Sequence[str]], Sequence[str]] = lambda uids: uids,
+    ) -> None:
+        """Prepare; nothing changes before `resume`.
+
+        Args:
+            store: The keys and the state.
+            authority: Who signs.
+            fleet: Who presents and verifies.
+            clock: Wall time.
+            names: Returns the names of those of these pods, by uid, whose proxies run: one that
+                does not run gets everything anew when it starts, and nobody waits for it.
+        """
+        self._store = store
+        self._authority = authority
+        self._fleet = fleet
+        self._clock = clock
+        self._names = names
+        self._clear_since: float | None = None
+        self.waiting_for: Sequence[str] = ()
+
+    @property
+    def state(self) -> CaState:
+        """As stored."""
+        return self._store.state
+
+    @property
+    def source(self) -> Source:
+        """Where the CA that signs comes from."""
+        return self._store.source(self.state.issuing)
+
+    def source_of(self, generation: int) -> Source:
+        """Where a generation comes from."""
+        return self._store.source(generation)
+
+    def resume(self) -> None:
+        """Act on the stored state; after a crash, go on where it stood."""
+        self._publish()
+
+    def replace_root(self, request: str) -> None:
+        """Begin to move to a new self-signed root.
+
+        Raises:
+            Conflict: A rotation is under way.
+        """
+        self._require_rest()
+        self._begin(request, self._store.add_root())
+
+    def replace_intermediate(self, request: str) -> None:
+        """Begin to move to a new intermediate below the present self-signed root.
+
+        Raises:
+            Conflict: A rotation is under way.
+            Rejected: The present CA is plugged in.
+            NotValidNow: The root has expired.
+        """
+        self._require_rest()
+        self._begin(request, self._store.add_intermediate())
+
+    def plug_in(self, files: Mapping[str, str]) -> bool:
+        """Begin to move to a plugged-in set, unless it signs already.
+
+        Args:
+            files: PEM texts by file name; see `read_material`.
+
+        Returns:
+            Whether a rotation began.
+
+        Raises:
+            UnusableMaterial: The set is refused.
+            Conflict: Another rotation is under way; ask again when it is done.
+        """
+        wanted = read_material(files, self._clock.now())
+        moving = self.state.rotation
+        goal = moving.target if moving else self.state.issuing
+        present = self._store.material(goal)
+        if (present.fingerprint, present.bundle) == (wanted.fingerprint, wanted.bundle):
+            return False
+        self._require_rest()
+        self._begin(f"cacerts-{uuid.uuid4()}", self._store.add_plugged_in(files))
+        return True
+
+    def abort(self) -> None:
+        """Turn the rotation around.
+
+        Raises:
+            Conflict: None is under way, or this one is being aborted already.
+        """
+        moving = self.state.rotation
+        if moving is not None and moving.aborted:
+            raise Conflict("the rotation is being aborted already")
+        self._move(rotation.abort(self.state, self._clock.now()))
+
+    def step(self, monotonic: float) -> bool:
+        """Take the next step if the present stage is finished; tell whether it was.
+
+        Args:
+            monotonic: Seconds on a clock that nobody sets.
+        """
+        if self.state.rotation is None:
+            self.waiting_for = ()
+            return False
+        evidence = self._fleet.evidence()
+        running = Evidence(self._names(evidence.without_bundle), self._names(evidence.with_others))
+        self.waiting_for = rotation.waiting_for(self.state, running)
+        if self.waiting_for:
+            self._clear_since = None
+            return False
+        if self._clear_since is None:
+            self._clear_since = monotonic
+        if monotonic - self._clear_since < SETTLED:
+            return False
+        self._move(rotation.advance(self.state, running, self._clock.now()))
+        return True
+
+    def _require_rest(self) -> None:
+        if self.state.rotation is not None:
+            raise Conflict("a rotation is under way")
+
+    def _begin(self, request: str, target: int) -> None:
+        self._move(
+            rotation.begin(self.state, request=request, target=target, now=self._clock.now())
+        )
+
+    def _move(self, state: CaState) -> None:
+        """Store first, act afterwards: whoever starts after a crash acts on the same state."""
+        self._store.save(state)
+        self._clear_since = None
+        self._publish()
+
+    def _publish(self) -> None:
+        material = self._store.material(self.state.issuing)
+        self._authority.adopt(material, self._store.bundle())
+        self._fleet.trust(self._authority.bundle)
+        self._fleet.expect(material.fingerprint)

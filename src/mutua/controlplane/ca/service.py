@@ -1,0 +1,230 @@
+"""Follows what operators want of the CA: Secret `cacerts`, and requests to rotate.
+
+    Secret cacerts ──────────────┐                        ┌─> events, condition PluggedIn
+    CertificateAuthority.spec ───┴─> Rotator ──> agents ──┴─> CertificateAuthority.status
+
+A Secret that cannot be used is refused with the name of the file to look at, and whoever signed
+before goes on.  One that goes away changes nothing either: its keys are in the key store.
+
+Source: istio-semantics 4.4.  Deviates from Istio: another root needs neither a restart nor
+ISTIO_MULTIROOT_MESH; it is distributed, used and only then are others withdrawn.
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from mutua.api.object import CERTIFICATE_AUTHORITIES, SECRETS, Object
+from mutua.controlplane.ca.record import NAME, NAMESPACE, blank_object, condition, status_of
+from mutua.controlplane.ca.rotator import Rotator
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import Conflict, MutuaError, Rejected, Unavailable
+from mutua.identity.authority import Authority
+from mutua.identity.keystore import Source
+from mutua.lifecycle.supervisor import Ready
+from mutua.store.mirror import Change, Mirror
+from mutua.store.port import AlreadyExists, NotFound, ObjectStore
+
+SECRET: Final = "cacerts"  # noqa: S105 - the name of an object
+
+TICK: Final = 0.1
+"""Seconds between two looks at the proxies while a rotation is under way."""
+
+REST: Final = 5.0
+"""The same while none is."""
+
+PLUGGED_IN: Final = "PluggedIn"
+"""The condition that says what became of Secret `cacerts`."""
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[Object, Literal["Normal", "Warning"], str, str], None]
+"""(object, severity, reason in one word, message) -> an Event."""
+
+
+class CertificateAuthorityService:
+    """Keeps the CA as operators want it, and tells them how it is."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        rotator: Rotator,
+        authority: Authority,
+        clock: Clock,
+        report: Report,
+    ) -> None:
+        """Prepare; nothing happens before `run`."""
+        self._store = store
+        self._rotator = rotator
+        self._authority = authority
+        self._clock = clock
+        self._report = report
+        self._secrets = Mirror(store, SECRETS, NAMESPACE)
+        self._objects = Mirror(store, CERTIFICATE_AUTHORITIES, NAMESPACE)
+        self._woken = asyncio.Event()
+        self._judged = ""  # version of the Secret that was judged last
+        self._heeded = ""  # request and whether to abort it, as heeded last
+        self._refusal = ""  # why the last request was not begun
+        self._plugged_in: tuple[str, str, bool] | None = None
+
+    async def run(self, ready: Ready) -> None:
+        """Serve until cancelled; ready once agents know whom to trust."""
+        self._rotator.resume()
+        async with asyncio.TaskGroup() as group:
+            for mirror in (self._secrets, self._objects):
+                mirror.subscribe(self._changed)
+                group.create_task(mirror.run(), name=f"mirror {mirror.resource}")
+            await self._secrets.wait_synced()
+            await self._objects.wait_synced()
+            await self._create()
+            ready()
+            while True:
+                await self._round()
+                await self._wait()
+
+    def _changed(self, change: Change) -> None:
+        if change.object["metadata"]["name"] in {SECRET, NAME}:
+            self._woken.set()
+
+    async def _wait(self) -> None:
+        pause = TICK if self._rotator.state.rotation else REST
+        try:
+            async with asyncio.timeout(pause):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        self._woken.clear()
+
+    async def _round(self) -> None:
+        self._heed_request()
+        self._heed_secret()
+        while self._rotator.step(asyncio.get_running_loop().time()):
+            moving = self._rotator.state.rotation
+            stage = moving.stage.value if moving else "done"
+            log.info("CA rotation", extra={"stage": stage})
+            if moving is None:
+                self._tell("Normal", "RotationDone", "a new CA signs, and only it is trusted")
+        await self._write_status()
+
+    def _heed_request(self) -> None:
+        wish = ((self._objects.get(NAMESPACE, NAME) or {}).get("spec") or {}).get("rotation") or {}
+        request, aborts = str(wish.get("id", "")), bool(wish.get("abort"))
+        key = f"{request} {aborts}"
+        if not request or key == self._heeded:
+            return
+        state = self._rotator.state
+        self._refusal = ""
+        try:
+            if aborts:
+                if state.rotation is not None and not state.rotation.aborted:
+                    self._rotator.abort()
+                    self._tell("Warning", "RotationAborted", "going back to the former CA")
+            elif request != state.last_request:
+                self._begin(wish, request)
+        except (Rejected, Conflict, Unavailable) as error:
+            self._refusal = f"request {request}: {error}"
+            self._tell("Warning", "RotationRefused", str(error))
+        self._heeded = key
+
+    def _begin(self, wish: Mapping[str, Any], request: str) -> None:
+        if wish.get("replace") == "Intermediate":
+            self._rotator.replace_intermediate(request)
+        elif self._rotator.source is Source.PLUGGED_IN and self._secret() is not None:
+            raise Rejected(
+                f"the CA is plugged in with Secret {SECRET}",
+                hint="replace the Secret by a set with the new root, or delete it first",
+            )
+        else:
+            self._rotator.replace_root(request)
+        self._tell("Normal", "RotationBegun", f"replacing the {str(wish['replace']).lower()}")
+
+    def _secret(self) -> Object | None:
+        return self._secrets.get(NAMESPACE, SECRET)
+
+    def _heed_secret(self) -> None:
+        secret = self._secret()
+        if secret is None:
+            self._judged = ""
+            is_kept = self._rotator.source is Source.PLUGGED_IN
+            why = f"Secret {SECRET} is gone; its CA still signs" if is_kept else "no such Secret"
+            self._plugged_in = ("NoSecret", why, is_kept)
+            return
+        version = secret["metadata"]["resourceVersion"]
+        if version == self._judged:
+            return
+        try:
+            began = self._rotator.plug_in(_files(secret))
+        except Conflict:
+            return  # when the present rotation is done
+        except MutuaError as error:
+            message = f"{error}. The CA stays as it is."
+            self._plugged_in = ("Refused", message, False)
+            self._report(secret, "Warning", "CARefused", message)
+            log.warning("Secret cacerts refused", extra={"reason": str(error)})
+        else:
+            self._plugged_in = ("Adopted", f"the CA of Secret {SECRET} is in use", True)
+            if began:
+                self._report(secret, "Normal", "CAAdopted", "moving to this CA")
+        self._judged = version
+
+    async def _create(self) -> None:
+        if self._objects.get(NAMESPACE, NAME) is None:
+            try:
+                await self._store.create(CERTIFICATE_AUTHORITIES, blank_object())
+            except AlreadyExists:
+                return
+
+    async def _write_status(self) -> None:
+        stored = self._objects.get(NAMESPACE, NAME)
+        if stored is None:
+            await self._create()
+            return
+        state = self._rotator.state
+        known = {state.issuing, *state.trusted}
+        if state.rotation is not None:
+            known |= {state.rotation.origin, state.rotation.target}
+        sources = {number: self._rotator.source_of(number).value for number in known}
+        status = status_of(self._authority, state, sources, self._rotator.waiting_for)
+        if self._refusal:
+            status["message"] = self._refusal
+        status["conditions"] = self._conditions(stored.get("status") or {})
+        if status == stored.get("status"):
+            return
+        try:
+            written = await self._store.update_status(
+                CERTIFICATE_AUTHORITIES, {**stored, "status": status}
+            )
+            self._objects.put(written)
+        except (Conflict, NotFound):
+            self._woken.set()
+        except Unavailable as error:
+            log.warning("status of the CA not written", extra={"reason": str(error)})
+
+    def _conditions(self, status: Mapping[str, Any]) -> list[Object]:
+        """Return the conditions: ours, and those that others wrote."""
+        before = {one["type"]: one for one in status.get("conditions") or ()}
+        known = before.pop(PLUGGED_IN, None)
+        if self._plugged_in is None:
+            return [*before.values()]
+        reason, message, holds = self._plugged_in
+        ours = condition(PLUGGED_IN, reason, message, self._clock.now(), holds=holds, before=known)
+        return [ours, *before.values()]
+
+    def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        stored = self._objects.get(NAMESPACE, NAME)
+        if stored is not None:
+            self._report(stored, severity, reason, message)
+
+
+def _files(secret: Object) -> dict[str, str]:
+    """Return the Secret's PEM texts by key; what is not text is left out."""
+    files: dict[str, str] = {}
+    for name, value in (secret.get("data") or {}).items():
+        try:
+            files[name] = base64.b64decode(value, validate=True).decode("ascii")
+        except (binascii.Error, UnicodeDecodeError, TypeError):
+            continue
+    return files
