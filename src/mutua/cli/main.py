@@ -33,6 +33,7 @@ COMMANDS: Final = {
     ),
     "istioctl": ("mutua.cli.istioctl.command", "Look at proxies and policies as with istioctl."),
     "strict": ("mutua.cli.strict.command", "Move to STRICT without fear."),
+    "ca": ("mutua.cli.ca.command", "Rotate the CA, protect its keys, read what it issued."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),

@@ -9,8 +9,8 @@ Each argument is a stream of requests: `kind:host:port[:pause]`.
     greeted     the server speaks first, on a connection of its own
 
 It prints, as JSON lines, runs of equal outcomes without a gap: stream, outcome, when the first and
-the last request of the run began (CLOCK_MONOTONIC), how many there were, and when the last ended.  Outcomes are what
-the server said ("m", "p", "ok"), or what went wrong.
+the last request of the run began (CLOCK_MONOTONIC), how many there were, and when the last ended.
+Outcomes are what the server said ("m", "p", "ok"), or what went wrong.
 """
 
 import asyncio

@@ -1,0 +1,1 @@
+"""`mutua ca`: the certificate authority, its keys and its log."""
