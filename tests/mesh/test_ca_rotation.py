@@ -1,0 +1,370 @@
+"""Another root, another intermediate, a CA of one's own, and back, under load in STRICT mode.
+
+Real pods, real Envoys, constant traffic over HTTP/1.1, HTTP/2, gRPC and raw TCP, on connections of
+every age: no request fails, no process is restarted, and every proxy ends up with the new CA.  The
+daemon is killed in the middle, an Envoy is stopped, and the rotation goes on.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutua.testing import load
+from mutua.testing.running_mesh import RunningMesh, eventually
+
+PROGRAMS = Path(load.__file__).parent
+SCRIPT = Path(__file__).parents[2] / "examples/mtls-tutorial/create-custom-ca.sh"
+FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+STREAMS = ("keepalive:web:80", "new:web:80", "new:web2:80", "lines:web:9000", "session:web:9000")
+RUN = 1.1
+"""Seconds after which a run of equal outcomes has been printed for certain."""
+
+
+def pod(name: str, *command: str, port: int = 0) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "c", "image": "x", "command": list(command)}
+    if port:
+        container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "turn", "labels": {"app": name}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+def service(name: str, app: str, **ports: int) -> dict[str, Any]:
+    made = [{"name": k, "port": 80 if v == 8080 else v, "targetPort": v} for k, v in ports.items()]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "turn"},
+        "spec": {"selector": {"app": app}, "ports": made},
+    }
+
+
+OBJECTS = [
+    {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "turn", "labels": {"istio-injection": "enabled"}},
+    },
+    {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "istio-system"},
+        "spec": {"mtls": {"mode": "STRICT"}},
+    },
+    {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "over-http2", "namespace": "turn"},
+        "spec": {
+            "host": "web2",
+            "trafficPolicy": {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}},
+        },
+    },
+    pod("web", "python3", "-c", (PROGRAMS / "server.py").read_text(), port=8080),
+    pod("echo", sys.executable, "-c", (PROGRAMS / "grpc_echo.py").read_text(), "serve", "7000"),
+    service("web", "web", http=8080, tcp=9000),
+    service("web2", "web", http=8080),
+    service("echo", "echo", grpc=7000),
+]
+CLIENTS = [
+    pod("caller", "python3", "-c", (PROGRAMS / "client.py").read_text(), *STREAMS),
+    pod("grpc", sys.executable, "-c", (PROGRAMS / "grpc_echo.py").read_text(), "call", "echo:7000"),
+]
+EXPECTED = {*STREAMS, "grpc-calls", "grpc-stream"}
+
+
+@pytest.fixture(scope="module")
+def town(mesh: RunningMesh) -> RunningMesh:
+    for objects in (OBJECTS, CLIENTS):
+        mesh.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        mesh.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", "turn", "--timeout=60s")
+    return mesh
+
+
+def runs(mesh: RunningMesh, since: float) -> list[tuple[str, str, float, int]]:
+    """Return (stream, outcome, when the first began, how many) of what began since some time."""
+    found = []
+    for name in ("caller", "grpc"):
+        for line in mesh.kubectl("logs", name, "-n", "turn", "-c", "c").stdout.splitlines():
+            stream, outcome, first, _, count, _ = json.loads(line)
+            if first > since:
+                found.append((stream, outcome, first, count))
+    return found
+
+
+@contextmanager
+def constant_load(mesh: RunningMesh) -> Iterator[None]:
+    """Require that all streams run and that no request fails inside."""
+    start = time.monotonic()
+    eventually(lambda: {r[0] for r in runs(mesh, start) if r[1] in "mok"} == EXPECTED, "traffic")
+    began = time.monotonic()
+    yield
+    time.sleep(RUN)
+    seen = runs(mesh, began)
+    assert {run[0] for run in seen} == EXPECTED
+    assert [run for run in seen if run[1] not in {"m", "ok"}] == []
+    assert sum(run[3] for run in seen) > 100
+
+
+def processes(mesh: RunningMesh) -> set[int]:
+    """Return the pids of every Envoy and application."""
+    mesh.daemon_pid()
+    return {
+        one.pid
+        for one in mesh.members()
+        if "envoy --disable-hot-restart" in one.command or "-c" in one.command.split()
+    }
+
+
+def chain(mesh: RunningMesh, name: str) -> str:
+    argv = ("exec", "-n", "turn", name, "-c", "istio-proxy", "--", "cat")
+    return mesh.kubectl(*argv, "/etc/certs/cert-chain.pem").stdout
+
+
+def issuer(mesh: RunningMesh, name: str) -> str:
+    """Return what openssl says of the issuer of a pod's certificate."""
+    argv = ["openssl", "x509", "-noout", "-issuer"]
+    done = subprocess.run(argv, input=chain(mesh, name), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def status(mesh: RunningMesh) -> dict[str, Any]:
+    found = mesh.get("certificateauthority", "mesh", "-n", "istio-system")["status"]
+    assert isinstance(found, dict)
+    return found
+
+
+def held(mesh: RunningMesh) -> set[str]:
+    """Return the fingerprints of the roots that the proxies' files hold, over all pods."""
+    found = set()
+    for name in ("web", "echo", "caller", "grpc"):
+        argv = ("exec", "-n", "turn", name, "-c", "istio-proxy", "--", "cat")
+        found.add(mesh.kubectl(*argv, "/etc/certs/root-cert.pem").stdout)
+    return found
+
+
+def test_root_and_intermediate_are_replaced_under_load(town: RunningMesh) -> None:
+    before, pids = status(town), processes(town)
+
+    with constant_load(town):
+        town.mutua("ca", "rotate", "root")
+        root = status(town)
+        said = town.mutua("ca", "rotate", "intermediate").stdout
+        intermediate = status(town)
+
+    assert root["issuing"]["fingerprint"] != before["issuing"]["fingerprint"]
+    assert [one["fingerprint"] for one in root["roots"]] == [root["issuing"]["fingerprint"]]
+    assert intermediate["roots"] == root["roots"]
+    assert intermediate["issuing"]["source"] == "intermediate"
+    assert "the new CA signs, and only it is trusted" in said
+    assert chain(town, "web").count("BEGIN CERTIFICATE") == 3
+    assert len(held(town)) == 1
+    assert processes(town) == pids
+
+
+def test_a_ca_of_ones_own_is_adopted_live_renewed_and_left_again(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    pids = processes(town)
+
+    def plug_in(*arguments: str) -> None:
+        subprocess.run([str(SCRIPT), *arguments], cwd=tmp_path, check=True, capture_output=True)
+        files = [f"--from-file={tmp_path / name}" for name in FILES]
+        made = town.kubectl(
+            *("create", "secret", "generic", "cacerts", "-n", "istio-system"),
+            *(*files, "--dry-run=client", "-o", "yaml"),
+        ).stdout
+        town.apply(made)
+        serial = openssl_serial(tmp_path / "ca-cert.pem")
+        eventually(lambda: at_rest(town, serial), "the CA of the Secret signs")
+
+    with constant_load(town):
+        plug_in("Acme")
+        first = issuer(town, "web")
+        plug_in("Acme")  # another intermediate below the same root
+        (tmp_path / "root-key.pem").unlink()
+        plug_in("Other")  # another root
+        second = issuer(town, "web")
+        town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+        town.mutua("ca", "rotate", "root")
+
+    assert "Acme Intermediate CA" in first
+    assert "Other Intermediate CA" in second
+    assert status(town)["issuing"]["source"] == "self-signed"
+    assert processes(town) == pids
+
+
+def openssl_serial(path: Path) -> str:
+    argv = ["openssl", "x509", "-noout", "-serial", "-in", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout.strip().removeprefix("serial=").lower()
+
+
+def at_rest(mesh: RunningMesh, serial: str) -> bool:
+    found = status(mesh)
+    issuing = found["issuing"]["serialNumber"].lstrip("0")
+    return issuing == serial.lstrip("0") and "rotation" not in found
+
+
+def test_a_set_that_cannot_be_used_is_refused_by_name_and_the_old_ca_goes_on(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    subprocess.run([str(SCRIPT)], cwd=tmp_path, check=True, capture_output=True)
+    before = status(town)["issuing"]
+
+    def refusal(*names: str) -> str:
+        town.kubectl("delete", "secret", "cacerts", "-n", "istio-system", "--ignore-not-found")
+        files = [f"--from-file={name}={tmp_path / source}" for name, source in map(pair, names)]
+        argv = ("create", "secret", "generic", "cacerts", "-n", "istio-system", *files)
+        uid_before = time.monotonic()
+        town.kubectl(*argv)
+        found = eventually(lambda: refused(town), f"refused ({uid_before})")
+        town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+        eventually(lambda: not refused(town), "forgotten")
+        return str(found)
+
+    with constant_load(town):
+        partial = refusal(*FILES[:2])
+        mismatched = refusal("ca-cert.pem", "ca-key.pem=root-key.pem", *FILES[2:])
+        not_a_chain = refusal("ca-cert.pem", "ca-key.pem", "cert-chain.pem=ca-key.pem", FILES[3])
+
+    assert "cert-chain.pem, root-cert.pem: missing or empty" in partial
+    assert "ca-key.pem: is not the key of ca-cert.pem" in mismatched
+    assert "cert-chain.pem: not PEM certificates" in not_a_chain
+    assert "PRIVATE" not in partial + mismatched + not_a_chain + town.daemon_log()
+    assert status(town)["issuing"] == before
+    events = town.kubectl("get", "events", "-n", "istio-system").stdout
+    assert "CARefused" in events
+
+
+def pair(name: str) -> tuple[str, str]:
+    key, _, source = name.partition("=")
+    return key, source or key
+
+
+def refused(mesh: RunningMesh) -> str:
+    conditions = {one["type"]: one for one in status(mesh).get("conditions", ())}
+    found = conditions.get("PluggedIn", {})
+    return str(found["message"]) if found.get("reason") == "Refused" else ""
+
+
+@pytest.mark.parametrize("stage", ["Distribute", "Issue", "Withdraw"])
+def test_a_rotation_outlives_the_daemon_at_every_stage_and_can_be_turned_around(
+    town: RunningMesh, stage: str
+) -> None:
+    before = status(town)["issuing"]
+    hindered = envoy(town, "echo")
+
+    with constant_load_of(town, "caller"):
+        with stopped_when(town, hindered, stage):
+            town.mutua("ca", "rotate", "root", "--no-wait")
+            eventually(lambda: stage_of(town) == stage, stage)
+            os.kill(town.daemon_pid(), signal.SIGKILL)
+            town.up()
+            again = eventually(lambda: stage_of(town), "the rotation goes on")
+        assert again == stage
+        eventually(lambda: not stage_of(town), "the rotation is over")
+
+    assert status(town)["issuing"] != before
+    assert len(held(town)) == 1
+
+
+def test_an_aborted_rotation_ends_where_it_began(town: RunningMesh) -> None:
+    before, hindered = status(town), envoy(town, "echo")
+
+    with constant_load_of(town, "caller"):
+        for stage in ("Distribute", "Issue"):
+            with stopped_when(town, hindered, stage):
+                town.mutua("ca", "rotate", "root", "--no-wait")
+                eventually(lambda s=stage: stage_of(town) == s, stage)
+                waiting = status(town)["rotation"]["waitingFor"]
+                town.mutua("ca", "rotate", "abort", "--no-wait")
+                eventually(lambda: status(town)["rotation"]["aborted"], "aborted")
+            eventually(lambda: not stage_of(town), "the rotation is over")
+            assert "echo.turn" in waiting
+
+    assert status(town)["issuing"] == before["issuing"]
+    assert status(town)["roots"] == before["roots"]
+    nothing = town.mutua("ca", "rotate", "abort", check=False)
+    assert (nothing.returncode, "no rotation is under way" in nothing.stderr) == (1, True)
+
+
+@contextmanager
+def constant_load_of(mesh: RunningMesh, client: str) -> Iterator[None]:
+    """Like `constant_load` for one client: others may wait for a stopped proxy."""
+    began = time.monotonic()
+    yield
+    time.sleep(RUN)
+    seen = [run for run in runs(mesh, began) if run[0] in STREAMS and client == "caller"]
+    assert {run[0] for run in seen} == set(STREAMS)
+    assert [run for run in seen if run[1] != "m" and run[1] != "ok"] == []
+
+
+@contextmanager
+def stopped_when(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
+    """Hold a stage up: stop a proxy before it can confirm it, and let it go on at the end.
+
+    Before the last stage that is just after its new certificate, which the stage before waits for.
+    """
+    uid = mesh.get("pod", "echo", "-n", "turn")["metadata"]["uid"]
+    inside = (mesh.layout.run / "pods" / uid / "certs").relative_to("/")
+    certificates = Path(f"/proc/{mesh.daemon_pid()}/root") / inside
+    state = mesh.layout.pki / "ca/state.json"
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(state), stage, str(certificates), str(pid)]
+    )
+    try:
+        time.sleep(0.5)
+        yield
+    finally:
+        watcher.kill()
+        watcher.wait()
+        os.kill(pid, signal.SIGCONT)
+
+
+WATCHER = """
+import json, os, pathlib, signal, sys, time
+state, stage, certificates, pid = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+
+def reached(wanted):
+    rotation = json.loads(state.read_text())["rotation"]
+    return rotation and rotation["stage"] == wanted
+
+if stage == "Issue":
+    while not reached("Issue"):
+        time.sleep(0.005)
+if stage == "Withdraw":
+    before = os.readlink(certificates + "/..data")
+    while os.readlink(certificates + "/..data") == before:
+        time.sleep(0.005)
+    time.sleep(0.1)
+os.kill(int(pid), signal.SIGSTOP)
+"""
+
+
+def envoy(mesh: RunningMesh, name: str) -> int:
+    """Return the pid of a pod's Envoy."""
+    uid = mesh.get("pod", name, "-n", "turn")["metadata"]["uid"]
+    mesh.daemon_pid()
+    return next(
+        member.pid
+        for member in mesh.members()
+        if "envoy --disable-hot-restart" in member.command
+        and f"{uid}/xds" in Path(f"/proc/{member.pid}/mountinfo").read_text()
+    )
+
+
+def stage_of(mesh: RunningMesh) -> str:
+    return str(status(mesh).get("rotation", {}).get("stage", ""))
