@@ -1,4 +1,4 @@
-"""Exercises 1 to 6 of the mutual TLS tutorial, as commands with what each must show.
+"""The exercises of the mutual TLS tutorial, as commands with what each must show.
 
 `walkthrough.py` shows them to a person, the test suite runs them as an executable transcript.
 Every command is one that a user could type in `mutua shell`; `{kubectl}` is the real kubectl where
@@ -231,6 +231,98 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
         ),
     ),
 )
+
+CERTIFICATES: Final[tuple[Exercise, ...]] = (
+    (
+        "Exercise 7: certificate inspection",
+        (
+            Step(
+                "What the proxy holds, as the proxy tells it; the private key is not shown.",
+                "{istioctl} proxy-config secret deploy/httpbin -n mtls-test -o json",
+                "dynamicActiveSecrets",
+                shows(r'"dynamicActiveSecrets": \['),
+            ),
+            Step(
+                "The certificate names the workload.",
+                "{kubectl} exec -n mtls-test deploy/httpbin -c istio-proxy -- "
+                "cat /etc/certs/cert-chain.pem | openssl x509 -text -noout",
+                f"URI:{NAMESPACE}httpbin",
+                shows(rf"URI:{NAMESPACE}httpbin$"),
+            ),
+            Step(
+                "The files of a proxy: chain, key and root.",
+                "{kubectl} exec -n mtls-test deploy/httpbin -c istio-proxy -- ls -la /etc/certs/",
+                "cert-chain.pem, key.pem, root-cert.pem",
+                shows(r" key\.pem"),
+            ),
+        ),
+    ),
+    (
+        "Exercise 8: custom CA certificate",
+        (
+            Step(
+                "Make a CA of your own with openssl.",
+                "./create-custom-ca.sh",
+                "ca-cert.pem: OK",
+                shows(r"^ca-cert\.pem: OK"),
+            ),
+            Step(
+                "Give it to the mesh.",
+                "{kubectl} create secret generic cacerts -n istio-system --from-file=ca-cert.pem "
+                "--from-file=ca-key.pem --from-file=root-cert.pem --from-file=cert-chain.pem",
+                "created",
+                shows(r"^secret/cacerts created"),
+            ),
+            Step(
+                "Restart the control plane, as with Istio; here it would move without that, too.",
+                "{kubectl} rollout restart deployment/istiod -n istio-system",
+                "restarted",
+                shows(r"^deployment\.apps/istiod restarted"),
+            ),
+            Step(
+                "Wait until it is back.",
+                "{kubectl} rollout status deployment/istiod -n istio-system --timeout=60s",
+                "rolled out",
+                shows(r"successfully rolled out"),
+            ),
+            Step(
+                "Wait until every proxy has been moved, without losing a request.",
+                "{kubectl} wait --for=condition=PluggedIn certificateauthority/mesh "
+                "-n istio-system --timeout=60s",
+                "condition met",
+                shows(r"condition met"),
+            ),
+            Step(
+                "Check who issued the workload's certificate.",
+                "{kubectl} exec -n mtls-test deploy/httpbin -c istio-proxy -- "
+                "cat /etc/certs/cert-chain.pem | openssl x509 -text -noout | grep Issuer",
+                "Example Intermediate CA",
+                shows(r"Issuer: O = Example, CN = Example Intermediate CA"),
+            ),
+            served("Nobody noticed.", "httpbin:8000"),
+        ),
+    ),
+    (
+        "Verify certificate rotation",
+        (
+            Step(
+                "The certificate that the proxy presents, out of its own configuration.",
+                "{istioctl} proxy-config secret deploy/httpbin -n mtls-test -o json | "
+                "jq -r '.dynamicActiveSecrets[0].secret.tlsCertificate"
+                ".certificateChain.inlineBytes' | base64 -d | openssl x509 -text -noout",
+                "Not After",
+                shows(r"Not After : "),
+            ),
+            Step(
+                "The secrets of a proxy as a table.",
+                "{istioctl} proxy-config secret deploy/httpbin -n mtls-test",
+                "ROOTCA, ACTIVE, valid",
+                shows(r"^ROOTCA +CA +ACTIVE +true "),
+            ),
+        ),
+    ),
+)
+"""Exercises 7 and 8, and what the tutorial shows of certificates elsewhere."""
 
 INVESTIGATION: Final[Exercise] = (
     "Verification and troubleshooting",

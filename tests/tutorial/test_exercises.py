@@ -1,7 +1,8 @@
-"""Exercises 1 to 6, then verification and troubleshooting, as written and in order."""
+"""Exercises 1 to 8, then verification and troubleshooting, as written and in order."""
 
 import importlib.util
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,20 +27,33 @@ TRANSCRIPT = _load("transcript")
 
 STEPS = [
     pytest.param(step, id=f"{title}: {step.why}")
-    for title, steps in (*TRANSCRIPT.EXERCISES, TRANSCRIPT.INVESTIGATION, TRANSCRIPT.CLEANUP)
+    for title, steps in (
+        *TRANSCRIPT.EXERCISES,
+        *TRANSCRIPT.CERTIFICATES,
+        TRANSCRIPT.INVESTIGATION,
+        TRANSCRIPT.CLEANUP,
+    )
     for step in steps
 ]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the tutorial's folder: exercise 8 writes keys into it."""
+    copy = tmp_path_factory.mktemp("tutorial") / FOLDER.name
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("*.pem", "__pycache__"))
+    return copy
+
+
 @pytest.mark.parametrize("step", STEPS)
-def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh) -> None:
+def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh, folder: Path) -> None:
     istioctl = shlex.join([sys.executable, "-m", "mutua", "istioctl"])
     command = step.command.format(kubectl="kubectl", istioctl=istioctl)
 
     done = subprocess.run(
         command,
         shell=True,
-        cwd=FOLDER,
+        cwd=folder,
         env=mesh.environ,
         capture_output=True,
         text=True,

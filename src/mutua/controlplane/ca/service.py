@@ -210,6 +210,8 @@ class CertificateAuthorityService:
         if self._plugged_in is None:
             return [*before.values()]
         reason, message, holds = self._plugged_in
+        if holds and self._rotator.state.rotation is not None:
+            reason, message, holds = "Adopting", f"moving to the CA of Secret {SECRET}", False
         ours = condition(PLUGGED_IN, reason, message, self._clock.now(), holds=holds, before=known)
         return [ours, *before.values()]
 
