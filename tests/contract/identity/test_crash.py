@@ -8,6 +8,8 @@ import pytest
 
 from mutua.foundation.clock import SystemClock
 from mutua.identity.authority import Authority
+from mutua.identity.keystore import KeyStore
+from mutua.identity.rotation import Evidence, advance
 
 KEY_FILE = "generation-1.pem"
 
@@ -31,10 +33,23 @@ sys.addaudithook(die)
 Authority.load_or_create(directory, "cluster.local", SystemClock())
 """
 
+ROTATING = """
+from mutua.identity.keystore import KeyStore
+from mutua.identity.rotation import Evidence, advance, begin
+""" + CRASHING.replace(
+    'Authority.load_or_create(directory, "cluster.local", SystemClock())',
+    """
+store = KeyStore.open(directory, "cluster.local", SystemClock())
+store.save(begin(store.state, request="r", target=store.add_root(), now=SystemClock().now()))
+while store.state.rotation is not None:
+    store.save(advance(store.state, Evidence(), SystemClock().now()))
+""",
+)
 
-def run(directory: Path, steps: int) -> int:
-    program = [sys.executable, "-c", CRASHING, str(directory), str(steps)]
-    return subprocess.run(program, check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
+
+def run(directory: Path, steps: int, program: str = CRASHING) -> int:
+    argv = [sys.executable, "-c", program, str(directory), str(steps)]
+    return subprocess.run(argv, check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
 
 
 @pytest.mark.parametrize("steps", range(20))
@@ -57,3 +72,25 @@ def test_an_authority_survives_death_at_any_step_of_its_creation(
 
 def test_the_steps_above_reach_the_end(tmp_path: Path) -> None:
     assert run(tmp_path / "pki", 19) == 0
+
+
+@pytest.mark.parametrize("steps", range(0, 72, 3))
+def test_a_rotation_survives_death_at_any_step(tmp_path: Path, steps: int) -> None:
+    directory = tmp_path / "pki"
+    KeyStore.open(directory, "cluster.local", SystemClock())
+
+    died = run(directory, steps, ROTATING) == 9
+    store = KeyStore.open(directory, "cluster.local", SystemClock())
+    while store.state.rotation is not None:
+        store.save(advance(store.state, Evidence(), SystemClock().now()))
+
+    assert store.material(store.state.issuing).anchor in store.bundle().roots
+    assert died or store.state.issuing == 2
+    left = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+    assert left == {"state.json", f"generation-{store.state.issuing}.pem"} or died
+
+
+def test_the_steps_of_a_rotation_reach_its_end(tmp_path: Path) -> None:
+    KeyStore.open(tmp_path / "pki", "cluster.local", SystemClock())
+
+    assert run(tmp_path / "pki", 71, ROTATING) == 0
