@@ -16,6 +16,8 @@ from mutua.cli.client import connect, list_objects
 UNITS: Final = {"s", "ms", "us", "1/s", "kB", "MB", "%", "ratio"}
 
 EXPECTED: Final = {
+    "rotate root, 10 proxies",
+    "10 workloads renew at once",
     "up to first mTLS 200",
     "apply to enforced p50",
     "apply to enforced p99",

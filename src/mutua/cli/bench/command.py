@@ -12,12 +12,27 @@ import click
 from mutua.cli.bench import measure
 from mutua.cli.bench.figure import Figure
 from mutua.cli.bench.propagation import SIZES, propagation
+from mutua.cli.bench.rotation import rotation
 from mutua.cli.bench.stage import private_mesh
 from mutua.cluster.sidecar import CONCURRENCY
 from mutua.runtime.envoy import find_envoy
 
-FULL: Final = {"flips": 100, "rounds": 7, "pods": 10, "signing": 3.0, "sizes": SIZES}
-QUICK: Final = {"flips": 10, "rounds": 1, "pods": 3, "signing": 0.5, "sizes": SIZES[:1]}
+FULL: Final = {
+    "flips": 100,
+    "rounds": 7,
+    "pods": 10,
+    "signing": 3.0,
+    "sizes": SIZES,
+    "rotation": (100, 1000),
+}
+QUICK: Final = {
+    "flips": 10,
+    "rounds": 1,
+    "pods": 3,
+    "signing": 0.5,
+    "sizes": SIZES[:1],
+    "rotation": (10, 10),
+}
 
 
 @click.command()
@@ -43,6 +58,8 @@ def run(size: dict[str, Any]) -> list[Figure]:
     """Take every measurement, saying on stderr which one is being taken."""
     _say("certificates")
     figures = measure.signing(size["signing"])
+    _say("another root, and many renewals")
+    figures += rotation(*size["rotation"])
     _say("propagation to many proxies")
     figures += propagation(size["sizes"])
     _say("from `mutua up` to the first request")

@@ -1,10 +1,12 @@
 """Proxies without an Envoy: ADS clients that subscribe, confirm and count what they are sent.
 
     python -m mutua.cli.bench.fleet DIRECTORY PROXIES SERVICES
+    python -m mutua.cli.bench.fleet DIRECTORY PROXIES
 
-Each subscribes to what an Envoy of that mesh would: all clusters and listeners, the endpoints of
-every Service, the route of their port.  It answers every line on standard input with the bytes and
-responses that came since the last.
+In the second form they ask for secrets only, each over one stream per secret, as Envoy does; in the
+first, each subscribes to what an Envoy of that mesh would: all clusters and listeners, the
+endpoints of every Service, the route of their port.  It answers every line on standard input with
+the bytes and responses that came since the last.
 """
 
 import asyncio
@@ -18,11 +20,14 @@ from typing import Final
 
 import grpc.aio
 
+from mutua.agent.sds_resources import CERTIFICATE, SECRET, TRUST
 from mutua.cli.bench.hub import PORT, namespace_of, socket_of
 from mutua.xds.proto.splice import field_bytes
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+SECRETS_METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
 
 TYPE_URL, NONCE = 4, 5
 """Fields of a DeltaDiscoveryResponse."""
@@ -74,8 +79,16 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-async def follow(socket: Path, first: list[bytes], count: Count) -> None:
-    """Be one proxy, until the server ends."""
+def secrets() -> list[list[bytes]]:
+    """Return the first requests of a proxy's streams for secrets."""
+    return [
+        [field_bytes(2, SECRET.encode()) + field_bytes(3, name.encode())]
+        for name in (CERTIFICATE, TRUST)
+    ]
+
+
+async def follow(socket: Path, first: list[bytes], count: Count, method: str = METHOD) -> None:
+    """Be one stream of a proxy, until the server ends."""
     confirmations: asyncio.Queue[bytes] = asyncio.Queue()
     for request in first:
         confirmations.put_nowait(request)
@@ -85,19 +98,22 @@ async def follow(socket: Path, first: list[bytes], count: Count) -> None:
             yield await confirmations.get()
 
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=OPTIONS) as channel:
-        async for response in channel.stream_stream(METHOD)(requests()):
+        async for response in channel.stream_stream(method)(requests()):
             count.bytes += len(response)
             count.responses += 1
             confirmations.put_nowait(confirmation(response))
 
 
-async def run(directory: Path, proxies: int, services: int) -> None:
-    """Be all proxies, until standard input ends."""
-    count, first = Count(), subscriptions(services)
+async def run(directory: Path, proxies: int, services: int | None) -> None:
+    """Be all proxies, until standard input ends; without Services, ask for secrets."""
+    count = Count()
+    method = SECRETS_METHOD if services is None else METHOD
+    streams = secrets() if services is None else [subscriptions(services)]
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(follow(socket_of(directory, number), first, count))
+            group.create_task(follow(socket_of(directory, number), first, count, method))
             for number in range(proxies)
+            for first in streams
         ]
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
@@ -112,7 +128,8 @@ async def run(directory: Path, proxies: int, services: int) -> None:
 def main() -> None:
     """Run, on another core than the control plane where there is one."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    directory, proxies, *services = sys.argv[1:]
+    asyncio.run(run(Path(directory), int(proxies), int(services[0]) if services else None))
 
 
 if __name__ == "__main__":
