@@ -61,6 +61,10 @@ class CertificateStatus:
         renew_at: When the next request leaves, None while there is no certificate.
         failures: Requests that failed since the last success.
         error: Why the last one failed, "" when it did not.
+        chain: What the proxy presents, PEM: leaf, intermediates, root; "" while there is none.
+        bundle: What the proxy verifies peers with.
+        is_bundle_confirmed: Whether the proxy said that it has taken this one up.
+        issued_at: When it was received.
     """
 
     workload: Workload
@@ -68,6 +72,10 @@ class CertificateStatus:
     renew_at: datetime | None
     failures: int
     error: str
+    chain: str = ""
+    bundle: TrustBundle | None = None
+    is_bundle_confirmed: bool = False
+    issued_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +86,7 @@ class _Held:
     source: SecretSource
     busy: bool = False
     certified: SpiffeId | None = None  # whom the source's certificate names
+    issued_at: datetime | None = None
     written: int = 0  # version of the source that is in the files
     trusted_at: int = 0  # version of the source that first held the present bundle
     certified_at: int = 0  # version of the source that first held the present certificate
@@ -211,7 +220,7 @@ class Agent:
             if held.needs_certificate(self._clock.now(), self._signer):
                 workload = held.workload  # it may be renamed meanwhile
                 held.publish(await self._request(workload))
-                held.certified = workload.identity
+                held.certified, held.issued_at = workload.identity, self._clock.now()
             self._write(held)
         except (MutuaError, OSError) as error:  # TimeoutError is an OSError
             self._postpone(held, error)
@@ -264,4 +273,8 @@ def _status(held: _Held) -> CertificateStatus:
         renew_at=secret.schedule.renew_at if secret else None,
         failures=held.failures,
         error=held.error,
+        chain=secret.issued.chain_pem if secret else "",
+        bundle=secret.bundle if secret else None,
+        is_bundle_confirmed=secret is not None and held.source.confirmed() >= held.trusted_at,
+        issued_at=held.issued_at,
     )

@@ -18,6 +18,11 @@ _COLUMNS: Final = {
     "DestinationRule": {"Host": ".spec.host"},
     "CertificateAuthority": {"Issuer": ".status.issuing.subject"},
     "PlaintextCaller": {"Port": ".spec.port", "Why": ".status.reason"},
+    "WorkloadCertificate": {
+        "Identity": ".status.spiffeID",
+        "Serial": ".status.serialNumber",
+        "Not After": ".status.notAfter",
+    },
     "ServiceEntry": {
         "Hosts": ".spec.hosts",
         "Location": ".spec.location",
@@ -75,7 +80,8 @@ def _definition(kind: Kind, created: str) -> Object:
 
 def _version(kind: Kind, version: str) -> Object:
     whole = schema_of(kind)
-    parts = Struct(whole.name, {n: whole.fields[n] for n in ("spec", "status")}, whole.required)
+    shown = {name: whole.fields[name] for name in ("spec", "status") if name in whole.fields}
+    parts = Struct(whole.name, shown, whole.required)
     return {
         "name": version,
         "served": True,

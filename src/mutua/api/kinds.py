@@ -190,6 +190,14 @@ KINDS: Final[tuple[Kind, ...]] = (
         short_names=("ca",),
         subresources=("status",),
     ),
+    Kind(
+        resource=names.WORKLOAD_CERTIFICATES,
+        kind="WorkloadCertificate",
+        singular="workloadcertificate",
+        versions=("v1alpha1",),
+        short_names=("wcert",),
+        verbs=READ,
+    ),
 )
 """Every kind that is stored."""
 

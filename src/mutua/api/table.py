@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from mutua.api import columns, pod_columns
+from mutua.api import certificate_columns, columns, pod_columns
 from mutua.api.columns import AGE, NAME, Column
 from mutua.api.kinds import Kind
 from mutua.api.object import Object
@@ -38,6 +38,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "ServiceEntry": columns.SERVICE_ENTRY,
     "CertificateAuthority": columns.CERTIFICATE_AUTHORITY,
     "PlaintextCaller": columns.PLAINTEXT_CALLER,
+    "WorkloadCertificate": certificate_columns.WORKLOAD_CERTIFICATE,
 }
 
 

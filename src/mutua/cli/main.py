@@ -32,6 +32,7 @@ COMMANDS: Final = {
         "The everyday part of kubectl, where there is no kubectl.",
     ),
     "istioctl": ("mutua.cli.istioctl.command", "Look at proxies and policies as with istioctl."),
+    "certs": ("mutua.cli.certs.command", "Show every identity, and when its certificate ends."),
     "strict": ("mutua.cli.strict.command", "Move to STRICT without fear."),
     "ca": ("mutua.cli.ca.command", "Rotate the CA, protect its keys, read what it issued."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),

@@ -40,6 +40,7 @@ from mutua.cluster.apiserver.registry import Registry
 from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.tokens import TokenIssuer
+from mutua.cluster.certificates.reporter import CertificateReporter
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.events import Severity
 from mutua.cluster.controllers.service_ip import ServiceAddresses
@@ -191,6 +192,9 @@ class Mesh:
                 tokens=PodTokens(self.registry, self._signer),
             )
         )
+        self._certificates = CertificateReporter(
+            self._controllers.view, self._controllers.events, self._agent.status, clock
+        )
         self._clock = clock
 
     def services(self, report: Callable[[str], None]) -> Mapping[str, Service]:
@@ -216,6 +220,7 @@ class Mesh:
             "guard": self._guard.run,
             "certificate authority": self._authority.run,
             "agent": self._agent.run,
+            "certificates": self._certificates.run,
             "trust domain": self._trust_domain.run,
             "root certificates": self._root_certificates.run,
             "dns": self._names.run,

@@ -288,7 +288,9 @@ async def test_the_status_tells_when_a_certificate_ends_and_renews(
     issuer: Any, clock: Any, web: Workload
 ) -> None:
     agent = Agent(issuer, clock, middle)
-    await agent.add(web)
+    source = await agent.add(web)
+    assert source.current is not None
+    issued = source.current.issued
 
     assert agent.status() == [
         CertificateStatus(
@@ -297,6 +299,9 @@ async def test_the_status_tells_when_a_certificate_ends_and_renews(
             renew_at=clock.now() + timedelta(hours=12, seconds=-60),
             failures=0,
             error="",
+            chain=issued.chain_pem,
+            bundle=issued.bundle,
+            issued_at=clock.now(),
         )
     ]
 

@@ -160,6 +160,7 @@ def test_the_definitions_of_custom_kinds_are_valid_objects() -> None:
         "serviceentries.networking.istio.io",
         "plaintextcallers.mutua.io",
         "certificateauthorities.mutua.io",
+        "workloadcertificates.mutua.io",
     ]
     for definition in definitions:
         kind = find_by_kind(definition["apiVersion"], definition["kind"])

@@ -34,6 +34,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         istio.DESTINATION_RULE,
         own.CERTIFICATE_AUTHORITY,
         own.PLAINTEXT_CALLER,
+        own.WORKLOAD_CERTIFICATE,
         istio.SERVICE_ENTRY,
     )
 }

@@ -77,3 +77,23 @@ CERTIFICATE_AUTHORITY: Final = root(
         conditions=CONDITIONS,
     ),
 )
+
+WORKLOAD_CERTIFICATE: Final = root(
+    "WorkloadCertificate",
+    status=struct(
+        "WorkloadCertificateStatus",
+        spiffeID=STRING,
+        serialNumber=STRING,
+        issuer=STRING,
+        signer=struct("CertificateSigner", fingerprint=STRING, notAfter=TIME),
+        notBefore=TIME,
+        notAfter=TIME,
+        renewAt=TIME,
+        keyAlgorithm=STRING,
+        roots=STRINGS,
+        rootsConfirmed=BOOLEAN,
+        lastIssuedAt=TIME,
+        failures=INT64,
+        lastError=STRING,
+    ),
+)

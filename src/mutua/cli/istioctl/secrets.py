@@ -18,6 +18,9 @@ HEADER: Final = (
 ROOTS: Final = "ROOTCA"
 """Name of the secret with the roots."""
 
+OWN: Final = "default"
+"""Name of the secret with the proxy's own certificate."""
+
 STATES: Final[Mapping[str, str]] = {
     "dynamicActiveSecrets": "ACTIVE",
     "dynamicWarmingSecrets": "WARMING",
@@ -41,12 +44,21 @@ def roots(dump: Mapping[str, Any]) -> frozenset[str]:
     """Return the serial numbers of the roots that the proxy of a readable dump trusts."""
     return frozenset(
         certificate.serial_number
-        for one in secrets(dump).get("dynamicActiveSecrets", ())
-        if one.get("name") == ROOTS
-        for certificate in _certificates(
-            one["secret"].get("validationContext", {}).get("trustedCa", {})
-        )
+        for one in _active(dump, ROOTS)
+        for certificate in _certificates(one.get("validationContext", {}).get("trustedCa", {}))
     )
+
+
+def pems(dump: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the proxy of a readable dump presents and what it trusts, PEM; "" for nothing."""
+    own = [one["tlsCertificate"].get("certificateChain", {}) for one in _active(dump, OWN)]
+    trust = [one["validationContext"].get("trustedCa", {}) for one in _active(dump, ROOTS)]
+    return "".join(map(_pem, own)), "".join(map(_pem, trust))
+
+
+def _active(dump: Mapping[str, Any], name: str) -> list[Object]:
+    active = secrets(dump).get("dynamicActiveSecrets", ())
+    return [one["secret"] for one in active if one.get("name") == name]
 
 
 def rows(found: Mapping[str, Any], now: datetime, prefix: str = "") -> list[tuple[str, ...]]:
@@ -87,10 +99,14 @@ def _cells(secret: Object, status: str, now: datetime) -> list[tuple[str, ...]]:
     ]
 
 
-def _certificates(source: Object) -> Sequence[CertificateFacts]:
-    text = source.get("inlineString", "")
+def _pem(source: Object) -> str:
     if encoded := source.get("inlineBytes"):
-        text = base64.b64decode(encoded).decode(errors="replace")
+        return base64.b64decode(encoded).decode(errors="replace")
+    return str(source.get("inlineString", ""))
+
+
+def _certificates(source: Object) -> Sequence[CertificateFacts]:
+    text = _pem(source)
     try:
         return certificate_facts(text) if text else ()
     except Rejected:

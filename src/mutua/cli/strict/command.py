@@ -123,10 +123,11 @@ def apply(
     Exits with 0 when everything is STRICT, with 1 when a wave was reverted or nothing was done.
     """
     from mutua.cli.client import connect
+    from mutua.cli.duration import parse_duration
     from mutua.cli.strict import report
     from mutua.cli.strict.read import read_survey
     from mutua.cli.strict.roll import Outcome, Roll
-    from mutua.cli.strict.target import parse_duration, scopes, title
+    from mutua.cli.strict.target import scopes, title
     from mutua.cli.strict.waves import Waves
 
     seconds = parse_duration(watch).total_seconds()

@@ -5,11 +5,11 @@ from lightkube import ApiError, Client
 from mutua.api.kinds import kind_of
 from mutua.api.object import CONFIG_MAPS
 from mutua.cli.client import resource_class
+from mutua.cli.duration import parse_duration
 from mutua.cli.mesh import read_objects
 from mutua.cli.mesh_settings import read_settings
 from mutua.cli.strict.roll import NOT_FOUND
 from mutua.cli.strict.survey import READ, Survey
-from mutua.cli.strict.target import parse_duration
 from mutua.controlplane.ledger.watch import NAME, Watched, from_config_map
 from mutua.foundation.clock import SystemClock
 

@@ -1,8 +1,6 @@
 """Which namespaces or workloads does a command mean, and in which waves do they change?"""
 
-import re
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 from mutua.api.object import Object
@@ -13,8 +11,6 @@ from mutua.controlplane.ledger.party import TEMPLATE_HASH, Party
 from mutua.controlplane.strict.change import Scope
 from mutua.foundation.errors import Rejected
 from mutua.model.workload import TLS_MODE_LABEL
-
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 OF_A_POD: Final = (TLS_MODE_LABEL, TEMPLATE_HASH)
 """Labels that a pod gets from others: they do not tell one workload from another."""
@@ -60,18 +56,6 @@ def title(scope: Scope, root_namespace: str) -> str:
     if scope.namespace == root_namespace:
         return "the whole mesh"
     return f"namespace {scope.namespace}"
-
-
-def parse_duration(text: str) -> timedelta:
-    """Read 30s, 10m, 24h or 7d.
-
-    Raises:
-        Rejected: It is none of these.
-    """
-    match = re.fullmatch(r"(\d{1,9})(s|m|h|d)", text, re.ASCII)
-    if match is None:
-        raise Rejected(f"{text!r} is not a time such as 30s, 10m, 24h or 7d")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
 
 
 def _find(meshed: Sequence[Party], text: str, namespace: str) -> Party:

@@ -18,6 +18,7 @@ from mutua.api.object import (
     SERVICE_ENTRIES,
     SERVICES,
     STATEFUL_SETS,
+    WORKLOAD_CERTIFICATES,
     Resource,
 )
 from mutua.cluster.controllers.deployment import DeploymentController
@@ -35,6 +36,7 @@ from mutua.store.port import ObjectStore
 FOLLOWED: Final = (
     NAMESPACES, PODS, SERVICES, SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, DEPLOYMENTS,
     REPLICA_SETS, STATEFUL_SETS, CONTROLLER_REVISIONS, ENDPOINT_SLICES, SERVICE_ENTRIES,
+    WORKLOAD_CERTIFICATES,
 )  # fmt: skip
 """Kinds that controllers and node keep in memory."""
 

@@ -20,6 +20,7 @@ from mutua.api.object import (
     SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
+    WORKLOAD_CERTIFICATES,
     Object,
     Resource,
 )
@@ -43,7 +44,7 @@ OWNERS: Final = {
 
 DEPENDENTS: Final = (
     REPLICA_SETS, PODS, ENDPOINT_SLICES, SERVICES, CONFIG_MAPS, SECRETS, DEPLOYMENTS,
-    STATEFUL_SETS, CONTROLLER_REVISIONS,
+    STATEFUL_SETS, CONTROLLER_REVISIONS, WORKLOAD_CERTIFICATES,
 )  # fmt: skip
 """Kinds that are collected."""
 

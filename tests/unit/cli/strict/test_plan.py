@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from mutua.api.object import PLAINTEXT_CALLERS, Object
+from mutua.cli.duration import parse_duration
 from mutua.cli.strict import show
 from mutua.cli.strict.judge import State
 from mutua.cli.strict.survey import READ, Plan, Survey, Verdict
-from mutua.cli.strict.target import parse_duration, scopes, title
+from mutua.cli.strict.target import scopes, title
 from mutua.controlplane.ledger.cause import Finding, Reason
 from mutua.controlplane.ledger.ledger import Entry, Key
 from mutua.controlplane.ledger.party import ADDRESS, Party

@@ -1,0 +1,1 @@
+"""`mutua certs`: who is who in this mesh, and until when?"""

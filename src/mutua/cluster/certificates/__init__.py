@@ -1,0 +1,1 @@
+"""What the mesh's certificates are, told as objects and events."""

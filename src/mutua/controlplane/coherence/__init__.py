@@ -1,0 +1,1 @@
+"""Does what is issued fit what is trusted, everywhere and right now?"""

@@ -1,0 +1,130 @@
+"""The control plane says when what it issues would be refused, by whom, and when that is over."""
+
+import random
+from datetime import timedelta
+
+from mutua.controlplane.coherence.coherence import CANARY_TTL, FRESH, Coherence, Holder
+from mutua.controlplane.coherence.handshake import Refused
+from mutua.foundation.clock import SystemClock
+from mutua.foundation.errors import Unavailable
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
+from mutua.identity.bundle import TrustBundle
+from mutua.identity.journal import Issuance, Journal
+from mutua.identity.material import self_signed
+from mutua.identity.x509 import Credential, self_signed_ca
+from mutua.testing.clock import ManualClock
+
+WEB = SpiffeId("td", "shop", "web")
+NOW = SystemClock().now()  # OpenSSL has no other clock
+
+
+class Notebook(Journal):
+    def __init__(self) -> None:
+        self.entries: list[Issuance] = []
+        self.is_full = False
+
+    def record(self, issuance: Issuance) -> None:
+        if self.is_full:
+            raise Unavailable("no space left")
+        self.entries.append(issuance)
+
+
+class Checked:
+    def __init__(self) -> None:
+        self.clock = ManualClock(NOW)
+        self.journal = Notebook()
+        self.root = self.new_root()
+        self.authority = Authority(self.root, "td", self.clock, journal=self.journal)
+        self.holders = [Holder("a", WEB, self.authority.bundle)]
+        self.told: list[tuple[str, str, str]] = []
+        self.coherence = Coherence(
+            self.authority,
+            lambda: self.holders,
+            lambda: None,
+            lambda pod, severity, reason, _message: self.told.append((pod, severity, reason)),
+            clock=self.clock,
+            rng=random.Random(1),
+        )
+
+    def new_root(self) -> Credential:
+        return self_signed_ca("", organization="td", lifetime=timedelta(days=10), clock=self.clock)
+
+
+async def test_a_mesh_that_fits_is_coherent_and_nothing_is_told() -> None:
+    checked = Checked()
+    verdict = await checked.coherence.check()
+
+    assert (verdict.is_coherent, verdict.bundles, verdict.at) == (True, 1, NOW)
+    assert checked.told == []
+    assert [str(one.identity) for one in checked.journal.entries] == [
+        "spiffe://td/ns/istio-system/sa/istiod"
+    ]
+    entry = checked.journal.entries[0]
+    assert entry.authenticated == "coherence check"
+    assert entry.not_after == NOW.replace(microsecond=0) + CANARY_TTL
+
+
+async def test_a_proxy_that_trusts_another_root_is_named_once_and_its_recovery_too() -> None:
+    checked = Checked()
+    stale = Holder("b", WEB, TrustBundle((checked.new_root().chain_pem,)))
+    checked.holders.append(stale)
+
+    first = await checked.coherence.check()
+    await checked.coherence.check()
+    checked.holders.remove(stale)
+    last = await checked.coherence.check()
+
+    assert list(first.problems) == ["b"]
+    assert "not accepted under the trust bundle" in first.message
+    assert last.is_coherent
+    assert checked.told == [("b", "Warning", "TrustIncoherent"), ("b", "Normal", "TrustCoherent")]
+
+
+async def test_signing_with_a_new_root_before_proxies_trust_it_is_noticed() -> None:
+    checked = Checked()
+    await checked.coherence.check()
+    fresh = self_signed(checked.new_root())
+    checked.authority.adopt(fresh, fresh.bundle)  # what a rotation must not do
+
+    assert list((await checked.coherence.check()).problems) == ["a"]
+
+
+async def test_an_authority_that_cannot_issue_is_the_problem_itself() -> None:
+    checked = Checked()
+    checked.journal.is_full = True
+    verdict = await checked.coherence.check()
+
+    assert verdict.problems == {"": "no certificate can be issued: no space left"}
+    assert checked.told == [("", "Warning", "TrustIncoherent")]
+
+
+async def test_a_canary_is_used_for_a_while_and_not_after_a_change_of_the_ca() -> None:
+    checked = Checked()
+
+    async def issued() -> int:
+        await checked.coherence.check()
+        return len(checked.journal.entries)
+
+    assert [await issued(), await issued()] == [1, 1]
+    checked.clock.instant = NOW + FRESH
+    assert await issued() == 2
+    fresh = self_signed(checked.new_root())
+    checked.authority.adopt(fresh, fresh.bundle)
+    assert await issued() == 3
+    checked.authority.trust_domain = "td2"
+    assert await issued() == 4
+
+
+async def test_a_single_refusal_of_a_pod_is_a_suspicion_only() -> None:
+    checked = Checked()
+    confirm = checked.coherence._confirmed_suspicions
+
+    assert confirm({"a": "no", "b": ""}) == {}
+    assert confirm({"a": "no", "b": "no"}) == {"a": "no"}
+    assert confirm({"a": "", "b": None}) == {}
+    assert confirm({"b": "no"}) == {}
+
+
+def test_refusals_are_denials_and_broken_connections_are_not() -> None:
+    assert not issubclass(Refused, Unavailable)
