@@ -218,11 +218,9 @@ def test_the_secret_is_shown_in_every_format_and_never_with_its_key(mesh: Runnin
 
     columns = [
         "RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE",
-        "TRUST DOMAIN",
     ]  # fmt: skip
     assert [one.strip() for one in table[0].split("  ") if one.strip()] == columns
     assert [line.split()[0] for line in table[1:]] == ["default", "ROOTCA"]
-    assert table[1].split()[-1] == "cluster.local"
     secret = served(mesh)["dynamicActiveSecrets"][0]["secret"]["tlsCertificate"]["privateKey"]
     assert secret == {"inlineBytes": "W3JlZGFjdGVkXQ=="}
     assert "W3JlZGFjdGVkXQ==" in yaml
@@ -231,3 +229,21 @@ def test_the_secret_is_shown_in_every_format_and_never_with_its_key(mesh: Runnin
 def test_two_proxies_hold_the_same_roots(mesh: RunningMesh) -> None:
     line = "proxy-config rootca-compare deploy/httpbin.mtls-test deploy/curl-client.mtls-test"
     assert "same roots" in mesh.mutua("istioctl", *shlex.split(line)).stdout
+
+
+def test_the_control_plane_meets_proxies_and_finds_itself_coherent(
+    mesh: RunningMesh, certificates: list[Any]
+) -> None:
+    def met() -> Any:
+        (found,) = mesh.get("certificateauthorities", "-n", "istio-system")["items"]
+        conditions = {one["type"]: one for one in (found.get("status") or {}).get("conditions", ())}
+        coherent = conditions.get("Coherent")
+        return coherent if coherent and "proxies" in coherent["message"] else None
+
+    found = eventually(met, "the control plane has met proxies")
+
+    assert (found["status"], found["reason"]) == ("True", "Accepted")
+    assert "3 proxies" in found["message"] or "2 proxies" in found["message"]
+    assert (
+        "plaintextcaller" not in mesh.kubectl("get", "plaintextcallers", "-A", "-o", "name").stdout
+    )

@@ -40,6 +40,7 @@ from mutua.cluster.apiserver.registry import Registry
 from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.tokens import TokenIssuer
+from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.reporter import CertificateReporter
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.events import Severity
@@ -58,6 +59,7 @@ from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.advice import Adviser
 from mutua.controlplane.ca.rotator import Rotator
 from mutua.controlplane.ca.service import CertificateAuthorityService
+from mutua.controlplane.coherence.coherence import Coherence
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
 from mutua.controlplane.ledger.keeper import Keeper
@@ -195,6 +197,16 @@ class Mesh:
         self._certificates = CertificateReporter(
             self._controllers.view, self._controllers.events, self._agent.status, clock
         )
+        writer = VerdictWriter(self._controllers.view, self._controllers.events, clock)
+        self._coherence = Coherence(
+            authority,
+            ConfirmedBundles(self._agent.status).holders,
+            lambda: self._control_plane.snapshot,
+            writer.record,
+            writer.publish,
+            clock=clock,
+            rng=rng,
+        )
         self._clock = clock
 
     def services(self, report: Callable[[str], None]) -> Mapping[str, Service]:
@@ -225,6 +237,7 @@ class Mesh:
             "root certificates": self._root_certificates.run,
             "dns": self._names.run,
             "node": announced("starting the node", self._run_node),
+            "coherence": self._coherence.run,
             "api": announced("opening the API", self._serve_api),
         }
 

@@ -131,11 +131,9 @@ async def test_a_server_that_trusts_another_root_refuses_us() -> None:
 async def test_a_server_of_another_root_is_not_acceptable() -> None:
     other = Authority(root(), "td", CLOCK)
     both = TrustBundle((*other.bundle.roots, *OURS.bundle.roots))
-    async with (
-        serving(issue(other), both) as port,
-        pytest.raises(Refused, match="is not acceptable"),
-    ):
-        await meet(port, issue(OURS), OURS.bundle)
+    async with serving(issue(other), both) as port:
+        with pytest.raises(Refused, match="is not acceptable"):
+            await meet(port, issue(OURS), OURS.bundle)
 
 
 async def test_nobody_there_and_somebody_who_speaks_no_tls_are_no_evidence() -> None:

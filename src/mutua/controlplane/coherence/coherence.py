@@ -16,7 +16,7 @@ makes a new one at once.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -106,9 +106,14 @@ class Verdict:
     def message(self) -> str:
         """What is wrong, for people."""
         if self.is_coherent:
-            return f"a fresh certificate is accepted under {self.bundles} bundle(s) in use"
+            how_many = "the bundle" if self.bundles == 1 else f"all {self.bundles} bundles"
+            proxies = f", and by {self.met} proxies that were asked" if self.met else ""
+            return f"a fresh certificate is accepted under {how_many} in use{proxies}"
         worst = next(iter(self.problems.values()))
         return f"{worst} ({len(self.problems)} affected)"
+
+
+Publish = Callable[[Verdict], Awaitable[None]]
 
 
 class Coherence:
@@ -124,6 +129,7 @@ class Coherence:
         holders: Callable[[], Sequence[Holder]],
         mesh: Callable[[], MeshSnapshot | None],
         record: Record,
+        publish: Publish,
         *,
         clock: Clock,
         rng: random.Random,
@@ -135,6 +141,7 @@ class Coherence:
             holders: What each proxy has confirmed; without those that have confirmed nothing.
             mesh: The present state of the mesh.
             record: Notes events.
+            publish: Told of every verdict.
             clock: Wall time.
             rng: Chooses pods.
         """
@@ -143,6 +150,7 @@ class Coherence:
         self._holders = holders
         self._mesh = mesh
         self._record = record
+        self._publish = publish
         self._clock = clock
         self._rng = rng
         self._canary: _Canary | None = None
@@ -154,7 +162,7 @@ class Coherence:
         self._authority.listen(self._woken.set)
         ready()
         while True:
-            await self.check()
+            await self._publish(await self.check())
             try:
                 async with asyncio.timeout(INTERVAL):
                     await self._woken.wait()

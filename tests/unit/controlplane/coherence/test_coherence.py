@@ -3,7 +3,7 @@
 import random
 from datetime import timedelta
 
-from mutua.controlplane.coherence.coherence import CANARY_TTL, FRESH, Coherence, Holder
+from mutua.controlplane.coherence.coherence import CANARY_TTL, FRESH, Coherence, Holder, Verdict
 from mutua.controlplane.coherence.handshake import Refused
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.errors import Unavailable
@@ -37,15 +37,20 @@ class Checked:
         self.root = self.new_root()
         self.authority = Authority(self.root, "td", self.clock, journal=self.journal)
         self.holders = [Holder("a", WEB, self.authority.bundle)]
+        self.published: list[Verdict] = []
         self.told: list[tuple[str, str, str]] = []
         self.coherence = Coherence(
             self.authority,
             lambda: self.holders,
             lambda: None,
             lambda pod, severity, reason, _message: self.told.append((pod, severity, reason)),
+            self.publish,
             clock=self.clock,
             rng=random.Random(1),
         )
+
+    async def publish(self, verdict: Verdict) -> None:
+        self.published.append(verdict)
 
     def new_root(self) -> Credential:
         return self_signed_ca("", organization="td", lifetime=timedelta(days=10), clock=self.clock)
