@@ -34,10 +34,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
 
 @pytest.fixture(scope="module")
 def certificates(mesh: RunningMesh) -> list[Any]:
-    """The mesh's WorkloadCertificates, once every proxy has confirmed its roots."""
+    """Those of the tutorial's namespace, once every proxy has confirmed its roots."""
 
     def confirmed() -> Any:
-        found = mesh.get("workloadcertificates", "-A")["items"]
+        found = mesh.get("workloadcertificates", "-n", "mtls-test")["items"]
         pods = [one for one in mesh.get("pods", "-n", "mtls-test")["items"] if is_meshed(one)]
         held = [one for one in found if one["status"].get("rootsConfirmed")]
         return held if len(held) >= len(pods) > 0 else None
@@ -127,8 +127,8 @@ def test_certs_lists_every_identity_and_the_ca(mesh: RunningMesh, certificates: 
 def test_what_ends_soon_is_an_exit_status_of_its_own(
     mesh: RunningMesh, certificates: list[Any]
 ) -> None:
-    soon = mesh.mutua("certs", "--within", "10m", check=False)
-    ends = mesh.mutua("certs", "--within", "1d1h", check=False)
+    soon = mesh.mutua("certs", "-n", "mtls-test", "--within", "10m", check=False)
+    ends = mesh.mutua("certs", "-n", "mtls-test", "--within", "1d1h", check=False)
     wrong = mesh.mutua("certs", "--within", "soon", check=False)
 
     assert (soon.returncode, soon.stdout) == (0, "")
