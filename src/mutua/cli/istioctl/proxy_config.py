@@ -114,7 +114,7 @@ def secret(source: Source, output: str) -> None:
     elif not found:
         click.echo("No active or warming secrets found.")
     else:
-        click.echo(render(secrets.HEADER, secrets.rows(found, SystemClock().now())))
+        click.echo(render(*secrets.table(found, SystemClock().now())))
 
 
 @command.command()
@@ -167,14 +167,14 @@ def everything(source: Source, output: str) -> None:
         print_document(source.dump(), output)
         return
     content, hosts = source.everything()
-    certificates = secrets.rows(secrets.secrets(content), SystemClock().now(), "secret/")
+    certificates = secrets.table(secrets.secrets(content), SystemClock().now(), "secret/")
     chosen = listeners.select(dump.listeners(content))
     tables = (
         (clusters.HEADER, clusters.rows(clusters.select(dump.clusters(content), {}), "cluster/")),
         (listeners.HEADER, listeners.rows(chosen, "listener/")),
         (routes.HEADER, routes.rows(routes.select(dump.routes(content)), "route/")),
         (endpoints.HEADER, endpoints.rows(endpoints.select(hosts, {}), "endpoint/")),
-        (secrets.HEADER, certificates),
+        certificates,
     )
     click.echo("\n\n".join(render(header, rows) for header, rows in tables if rows))
 

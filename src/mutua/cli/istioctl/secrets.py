@@ -15,6 +15,9 @@ HEADER: Final = (
     "RESOURCE NAME", "TYPE", "STATUS", "VALID CERT", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE",
 )  # fmt: skip
 
+TRUST_DOMAIN: Final = "TRUST DOMAIN"
+"""One more column, where every certificate names one (istio-semantics 10.2)."""
+
 ROOTS: Final = "ROOTCA"
 """Name of the secret with the roots."""
 
@@ -61,20 +64,25 @@ def _active(dump: Mapping[str, Any], name: str) -> list[Object]:
     return [one["secret"] for one in active if one.get("name") == name]
 
 
-def rows(found: Mapping[str, Any], now: datetime, prefix: str = "") -> list[tuple[str, ...]]:
-    """Return one row per certificate, one per root of a bundle.
+def table(
+    found: Mapping[str, Any], now: datetime, prefix: str = ""
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return a header, and one row per certificate, one per root of a bundle.
 
     Args:
         found: What `secrets` returned.
         now: Decides on validity.
         prefix: Of the first column.
     """
-    return [
+    rows = [
         (prefix + one.get("name", ""), *cells)
         for state, status in STATES.items()
         for one in found.get(state, ())
         for cells in _cells(one.get("secret", {}), status, now)
     ]
+    if rows and all(row[-1] for row in rows):
+        return (*HEADER, TRUST_DOMAIN), rows
+    return HEADER, [row[:-1] for row in rows]
 
 
 def _cells(secret: Object, status: str, now: datetime) -> list[tuple[str, ...]]:
@@ -85,7 +93,7 @@ def _cells(secret: Object, status: str, now: datetime) -> list[tuple[str, ...]]:
         context = secret.get("validationContext", {})
         kind, certificates = "CA", _certificates(context.get("trustedCa", {}))
     if not certificates:
-        return [(kind, "UNINITIALIZED", "false", "", "", "")]
+        return [(kind, "UNINITIALIZED", "false", "", "", "", "")]
     return [
         (
             kind,
@@ -94,6 +102,7 @@ def _cells(secret: Object, status: str, now: datetime) -> list[tuple[str, ...]]:
             one.serial_number,
             rfc3339(one.not_after),
             rfc3339(one.not_before),
+            one.uris[0].partition("://")[2].partition("/")[0] if one.uris else "",
         )
         for one in certificates
     ]

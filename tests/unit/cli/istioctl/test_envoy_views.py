@@ -9,6 +9,9 @@ from mutua.cli.istioctl import clusters, endpoints, listeners, routes, secrets
 from mutua.cli.istioctl.dump import readable, section
 from mutua.cli.istioctl.sync import judge
 from mutua.foundation.errors import Rejected
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
+from mutua.identity.csr import new_request
 from mutua.identity.x509 import self_signed_ca
 from mutua.testing.clock import ManualClock
 
@@ -200,7 +203,8 @@ def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
     )
 
     assert found["dynamicActiveSecrets"][0]["name"] == "default"
-    rows = secrets.rows(found, clock.now())
+    header, rows = secrets.table(found, clock.now())
+    assert header == secrets.HEADER
     assert [row[:4] for row in rows] == [
         ("default", "Cert Chain", "ACTIVE", "true"),
         ("ROOTCA", "CA", "ACTIVE", "true"),
@@ -208,8 +212,22 @@ def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
         ("later", "CA", "UNINITIALIZED", "false"),
     ]
     assert rows[0][4] == rows[1][4] == f"{root.certificate.serial_number:032x}"
-    late = secrets.rows(found, clock.now() + timedelta(hours=2))
+    _, late = secrets.table(found, clock.now() + timedelta(hours=2))
     assert {row[3] for row in late} == {"false"}
+
+
+def test_a_trust_domain_is_shown_where_every_certificate_names_one() -> None:
+    clock = ManualClock(NOW)
+    root = self_signed_ca("", organization="td", lifetime=timedelta(hours=1), clock=clock)
+    identity = SpiffeId("td", "shop", "web")
+    leaf = Authority(root, "td", clock).sign(new_request(identity).csr_pem, identity).leaf
+    own = {"name": "default", "secret": {"tlsCertificate": {"certificateChain": _encoded(leaf)}}}
+    trust = {"validationContext": {"trustedCa": _encoded(root.chain_pem)}}
+
+    header, rows = secrets.table(secrets.secrets(_dump_with(own)), clock.now())
+    assert (header[-1], rows[0][-1]) == ("TRUST DOMAIN", "td")
+    both = secrets.secrets(_dump_with(own, {"name": "ROOTCA", "secret": trust}))
+    assert secrets.table(both, clock.now())[0] == secrets.HEADER
 
 
 def _proxy(connected=True, **listener):
