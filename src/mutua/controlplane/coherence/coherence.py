@@ -183,6 +183,7 @@ class Coherence:
         problems = {one.pod: why for one in holders if (why := refusals[one.bundle])}
         if why := refusals[self._authority.bundle]:
             problems[""] = why
+            return self._tell(Verdict(self._clock.now(), problems, len(bundles)))
         answers = await self._meet(canary, [one for one in holders if one.pod not in problems])
         problems |= self._confirmed_suspicions(answers)
         met = sum(one is not None for one in answers.values())

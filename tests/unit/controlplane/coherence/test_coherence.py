@@ -4,7 +4,6 @@ import random
 from datetime import timedelta
 
 from mutua.controlplane.coherence.coherence import CANARY_TTL, FRESH, Coherence, Holder, Verdict
-from mutua.controlplane.coherence.handshake import Refused
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.errors import Unavailable
 from mutua.foundation.spiffe import SpiffeId
@@ -104,6 +103,15 @@ async def test_an_authority_that_cannot_issue_is_the_problem_itself() -> None:
     assert checked.told == [("", "Warning", "TrustIncoherent")]
 
 
+async def test_a_bundle_that_nobody_can_read_is_a_problem_and_not_a_crash() -> None:
+    checked = Checked()
+    anchor = checked.authority.material.anchor
+    broken = TrustBundle((anchor,), crl="-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+    checked.authority.adopt(checked.authority.material, broken)
+
+    assert "" in (await checked.coherence.check()).problems
+
+
 async def test_a_canary_is_used_for_a_while_and_not_after_a_change_of_the_ca() -> None:
     checked = Checked()
 
@@ -129,7 +137,3 @@ async def test_a_single_refusal_of_a_pod_is_a_suspicion_only() -> None:
     assert confirm({"a": "no", "b": "no"}) == {"a": "no"}
     assert confirm({"a": "", "b": None}) == {}
     assert confirm({"b": "no"}) == {}
-
-
-def test_refusals_are_denials_and_broken_connections_are_not() -> None:
-    assert not issubclass(Refused, Unavailable)
