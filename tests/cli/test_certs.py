@@ -236,3 +236,27 @@ def test_the_control_plane_meets_proxies_and_finds_itself_coherent(
     assert (
         "plaintextcaller" not in mesh.kubectl("get", "plaintextcallers", "-A", "-o", "name").stdout
     )
+
+
+@pytest.mark.usefixtures("certificates")
+def test_a_rotation_is_seen_in_every_certificate_and_nothing_is_incoherent(
+    mesh: RunningMesh,
+) -> None:
+    mesh.mutua("ca", "rotate", "root")
+    mesh.mutua("ca", "rotate", "intermediate")
+    (ca,) = mesh.get("certificateauthorities", "-n", "istio-system")["items"]
+    root, signer = ca["status"]["roots"][0]["fingerprint"], ca["status"]["issuing"]["fingerprint"]
+
+    def moved() -> bool:
+        found = [one["status"] for one in mesh.get("wcert", "-A")["items"]]
+        return all(one["roots"] == [root] and one["rootsConfirmed"] for one in found) and all(
+            one["signer"]["fingerprint"] == signer for one in found
+        )
+
+    eventually(moved, "every certificate is of the new CA, every proxy holds the new root")
+    document = json.loads(mesh.mutua("certs", "-o", "json").stdout)
+    assert [one["role"] for one in document["authorities"]] == ["signer", "root"]
+    assert "3 (leaf)" in mesh.mutua("certs", "show", "deploy/httpbin.mtls-test").stdout
+    events = mesh.kubectl("get", "events", "-A").stdout
+    assert "TrustIncoherent" not in events
+    assert "CertificateNotRenewed" not in events
