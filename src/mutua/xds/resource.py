@@ -73,33 +73,37 @@ class Changes:
 
 
 class Layer(Mapping[str, Resource]):
-    """An immutable set of resources that many proxies share by reference."""
+    """An immutable set of resources that many proxies share by reference.
 
-    __slots__ = ("__weakref__", "_by_name", "_last_changes", "_last_since", "_origins")
+    Attributes:
+        by_name: The same as a plain dictionary, which is faster to look things up in.
+    """
+
+    __slots__ = ("__weakref__", "_last_changes", "_last_since", "_origins", "by_name")
 
     def __init__(self, resources: Iterable[Resource] = ()) -> None:
-        self._by_name = {resource.name: resource for resource in resources}
+        self.by_name = {resource.name: resource for resource in resources}
         self._origins: frozenset[Key] | None = None
         self._last_since: weakref.ref[Layer] | None = None
         self._last_changes = Changes()
 
     @override
     def __getitem__(self, name: str) -> Resource:
-        return self._by_name[name]
+        return self.by_name[name]
 
     @override
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
+        return iter(self.by_name)
 
     @override
     def __len__(self) -> int:
-        return len(self._by_name)
+        return len(self.by_name)
 
     @property
     def origins(self) -> frozenset[Key]:
         """The policies that shaped anything in it."""
         if self._origins is None:
-            self._origins = frozenset(key for one in self._by_name.values() for key in one.origins)
+            self._origins = frozenset(key for one in self.by_name.values() for key in one.origins)
         return self._origins
 
     def changes(self, since: "Layer") -> Changes:
@@ -127,8 +131,8 @@ class ResourceSet(Mapping[str, Resource]):
     @override
     def __getitem__(self, name: str) -> Resource:
         for layer in self.layers:
-            if name in layer:
-                return layer[name]
+            if (found := layer.by_name.get(name)) is not None:
+                return found
         raise KeyError(name)
 
     @override

@@ -222,7 +222,8 @@ async def _read(feed: Feed, attachment: Attachment, requests: AsyncIterator[byte
             )
             feed.on_rejection(rejection)
         feed.report()
-        attachment.wake()
+        if attachment.session.is_due:
+            attachment.wake()
 
 
 async def _write(

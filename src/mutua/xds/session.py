@@ -81,11 +81,11 @@ class DeltaSession:
         """
         previous, self._target, self.generation = self._target, resources, generation
         for type_url, subscription in self._subscriptions.items():
-            target = self._wanted(type_url)
+            target, before = self._wanted(type_url), previous.get(type_url, NOTHING)
             if subscription.known is not None:
                 subscription.reveal(target)
-            elif resources is not previous:
-                changes = target.changes(previous.get(type_url, NOTHING))
+            elif target is not before:
+                changes = target.changes(before)
                 touched = (*(one.name for one in changes.changed), *changes.removed)
                 subscription.mark(name for name in touched if subscription.wants(name))
             subscription.settle(generation)
@@ -120,11 +120,16 @@ class DeltaSession:
         if not self.generation:
             return None
         for type_url, subscription in self._subscriptions.items():
-            if subscription.in_flight is None and (subscription.dirty or subscription.answer_due):
+            if subscription.is_due:
                 response = self._compose(type_url, subscription)
                 if response is not None:
                     return response
         return None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to send: `next_response` need not be asked else."""
+        return any(one.is_due for one in self._subscriptions.values())
 
     @property
     def acknowledged(self) -> int:

@@ -116,6 +116,11 @@ class Subscription:
     rejected: dict[str, Rejection] = field(default_factory=dict)
     acknowledged: int = 0
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to send, and nothing is waiting for an answer."""
+        return self.in_flight is None and bool(self.dirty or self.answer_due)
+
     def wants(self, name: str) -> bool:
         """Tell whether the peer subscribed to this name."""
         return self.wildcard or name in self.names

@@ -42,9 +42,12 @@ def r(name: str, body: str = "1") -> Resource:
 
 def drain(session: DeltaSession) -> list[Response]:
     responses = []
-    while (response := session.next_response()) is not None:
+    while True:
+        is_due, response = session.is_due, session.next_response()
+        if response is None:
+            return responses
+        assert is_due, "a stream asks only when it is due"
         responses.append(response)
-    return responses
 
 
 def summary(responses: Iterable[Response]) -> list[tuple[str, list[str], list[str]]]:

@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -139,8 +139,9 @@ class Hub:
             if behind:
                 await self._moved.wait()
 
-    async def flip(self, namespace: str, mode: str) -> dict[str, float]:
+    async def flip(self, line: str) -> dict[str, float]:
         """Change a policy, and say what it took until every proxy had confirmed it."""
+        namespace, mode = line.split()
         begin, spent = time.monotonic(), time.process_time()
         before = self._control_plane.generation
         await self._write(namespace, mode)
@@ -187,25 +188,36 @@ async def serve(directory: Path, proxies: int, services: int) -> None:
         for number, uid in enumerate(uids):
             handlers = [ads_handler(hub.add(uid))]
             servers.append(await serve_workload({socket_of(directory, number): handlers}))
-        _say({"serving": True})
+        say({"serving": True})
         await hub.wait_confirmed(control_plane.generation)
-        _say({"ready": True})
-        loop = asyncio.get_running_loop()
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
-            _say(await hub.flip(*line.split()))
+        say({"ready": True})
+        await answer_lines(hub.flip)
         for server in servers:
             await server.stop()
         running.cancel()
 
 
-def _say(answer: dict[str, float] | dict[str, bool]) -> None:
+async def answer_lines(answer: Callable[[str], Awaitable[dict[str, float]]]) -> None:
+    """Answer every line on standard input, until it ends."""
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        say(await answer(line))
+
+
+def say(answer: dict[str, float] | dict[str, bool]) -> None:
+    """Write a line to standard output."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
+def bind_to_one_core() -> None:
+    """Leave the others to the proxies."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def main() -> None:
     """Serve until standard input ends."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    bind_to_one_core()
     asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
 
 

@@ -2,6 +2,7 @@
 
 Two programs on two cores: the control plane (`hub`) and the proxies (`fleet`), real ADS over real
 sockets.  Between them lies what a change costs: to everybody, and to the few whom it concerns.
+`bare` in the place of `hub` shows how much of that is gRPC's.
 """
 
 import json
@@ -55,6 +56,8 @@ def propagation(sizes: tuple[tuple[int, int], ...] = SIZES, flips: int = 10) -> 
             few = mesh.flip("n0", flips)
         figures += _figures(proxies, services, "mesh policy", everybody, proxies)
         figures += _figures(proxies, services, "namespace policy", few, PER_NAMESPACE)
+        with _mesh(proxies, services, "bare") as mesh:
+            figures += _floor(proxies, mesh.flip("-", flips))
     return figures
 
 
@@ -80,6 +83,17 @@ def _figures(
     yield Figure(f"{name}: sent", median(push.bytes for push in pushes) / 1e3, "kB", how)
 
 
+def _floor(proxies: int, pushes: list[Push]) -> Iterator[Figure]:
+    how = (
+        f"median of {len(pushes)}: gRPC alone writes a response to each of {proxies} clients on "
+        "streams of their own, and reads their answers; on one core, clients on another"
+    )
+    took = median(push.seconds for push in pushes) * 1e3
+    yield Figure(f"{proxies} streams, bare gRPC: last confirmed", took, "ms", how)
+    spent = median(push.cpu for push in pushes) * 1e3
+    yield Figure(f"{proxies} streams, bare gRPC: CPU", spent, "ms", how)
+
+
 class _Mesh:
     """The two programs."""
 
@@ -99,10 +113,10 @@ class _Mesh:
 
 
 @contextmanager
-def _mesh(proxies: int, services: int) -> Iterator[_Mesh]:
+def _mesh(proxies: int, services: int, control_plane: str = "hub") -> Iterator[_Mesh]:
     with tempfile.TemporaryDirectory(prefix="mutua-bench-") as folder:
         arguments = (folder, str(proxies), str(services))
-        with _program("hub", *arguments) as hub:
+        with _program(control_plane, *arguments) as hub:
             _next(hub)  # it serves
             with _program("fleet", *arguments) as fleet:
                 _next(hub)  # everybody is up to date

@@ -8,6 +8,7 @@ gets the very same object as before.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import is_
 from typing import Final, TypeVar
 
 from mutua.api.object import Key
@@ -191,12 +192,11 @@ def _bounded(known: dict[K, Layer], key: K, make: Callable[[], Layer]) -> Layer:
 
 
 def _keep_same(before: ProxyResources | None, now: ProxyResources) -> ProxyResources:
-    """Return `before` when it consists of the same layers."""
+    """Return `before` when it consists of the same layers, and else what of it does."""
     if before is None:
         return now
-    same = all(
-        old is new
+    kept = {
+        kind: before[kind] if all(map(is_, before[kind].layers, resources.layers)) else resources
         for kind, resources in now.items()
-        for old, new in zip(before[kind].layers, resources.layers, strict=True)
-    )
-    return before if same else now
+    }
+    return before if all(map(is_, before.values(), kept.values())) else kept

@@ -43,6 +43,10 @@ class InboundModes:
         return dict(self.ports).get(port, self.default)
 
 
+Demands = tuple[PeerAuthentication | None, tuple[PeerAuthentication, ...]]
+"""The policy that decides about the pods of a namespace, and those that select some of them."""
+
+
 @dataclass(slots=True)
 class _Namespace:
     policy: PeerAuthentication | None = None
@@ -55,6 +59,7 @@ class ModeIndex:
     def __init__(self, policies: Sequence[PeerAuthentication], root_namespace: str) -> None:
         self._namespaces: dict[str, _Namespace] = {}
         self._readings: dict[str, Hashable] = {}
+        self._demands: dict[str, Demands] = {}
         self._alike: dict[str, InboundModes] = {}
         mesh: PeerAuthentication | None = None
         for policy in sorted(policies, key=lambda p: (p.created, p.name, p.namespace)):
@@ -75,12 +80,13 @@ class ModeIndex:
         policy = self._wider(name)
         return MutualTlsMode.PERMISSIVE if policy is None else policy.mode
 
-    def demands(
-        self, namespace: str
-    ) -> tuple[PeerAuthentication | None, tuple[PeerAuthentication, ...]]:
+    def demands(self, namespace: str) -> Demands:
         """Return all that decides about the pods of a namespace: equal means nothing changed."""
-        known = self._namespaces.get(namespace)
-        return self._wider(namespace), () if known is None else tuple(known.workload_policies)
+        if namespace not in self._demands:
+            known = self._namespaces.get(namespace)
+            narrow = () if known is None else tuple(known.workload_policies)
+            self._demands[namespace] = self._wider(namespace), narrow
+        return self._demands[namespace]
 
     def origins(self, workload: Workload) -> tuple[Key, ...]:
         """Return the policies that decide about a pod."""
