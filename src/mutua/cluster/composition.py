@@ -68,6 +68,7 @@ from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
 from mutua.identity.authority import Authority
 from mutua.identity.keystore import KeyStore
+from mutua.identity.sealing import Sealer
 from mutua.lifecycle.supervisor import Ready, Service
 from mutua.model.settings import MeshSettings
 from mutua.runtime.envoy import find_envoy
@@ -111,6 +112,7 @@ class Outside:
     store: SqliteStore
     shim: ShimClient
     network: NodeNetwork
+    sealer: Sealer
 
 
 class Mesh:
@@ -127,8 +129,8 @@ class Mesh:
         self._settings = settings
         layout, domain = settings.layout, settings.trust_domain or DEFAULT_TRUST_DOMAIN
         clock, rng = SystemClock(), random.SystemRandom()
-        self.credentials = prepare_credentials(layout.pki, clock)
-        keys = KeyStore.open(layout.pki / "ca", domain, clock)
+        self.credentials = prepare_credentials(layout.pki, clock, outside.sealer)
+        keys = KeyStore.open(layout.pki / "ca", domain, clock, sealer=outside.sealer)
         authority = Authority(keys.material(keys.state.issuing), keys.trust_domain, clock)
         live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
         injector = SidecarInjector(
@@ -271,7 +273,11 @@ class Mesh:
             clock=self._clock,
         )
         _announce(layout, listener, self.credentials)
-        tls = tls_context(self.credentials.server_file, self.credentials.authority_pem)
+        tls = tls_context(
+            self.credentials.server_file,
+            self.credentials.authority_pem,
+            password=self.credentials.server_password,
+        )
         await server.serve(listener, tls=tls, ready=ready)
 
 
