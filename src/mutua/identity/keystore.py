@@ -33,8 +33,8 @@ from mutua.identity.material import (
     read_material,
     self_signed,
 )
-from mutua.identity.sealing import Sealer
 from mutua.identity.rotation import CaState, Rotation, Stage
+from mutua.identity.sealing import Sealer
 from mutua.identity.x509 import intermediate_ca, self_signed_ca
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
@@ -190,9 +190,7 @@ class KeyStore:
 
     def _add(self, material: SigningMaterial, source: Source, parent: int | None = None) -> int:
         number = max(self._facts) + 1
-        write_credential(
-            self._path(number), material.signer, replace=True, sealer=self._sealer
-        )
+        write_credential(self._path(number), material.signer, replace=True, sealer=self._sealer)
         self._facts[number] = _facts(material, source, parent)
         return number
 
@@ -211,9 +209,7 @@ class KeyStore:
         return _path(self._directory, number)
 
 
-def _create(
-    directory: Path, trust_domain: str, clock: Clock, sealer: Sealer | None
-) -> None:
+def _create(directory: Path, trust_domain: str, clock: Clock, sealer: Sealer | None) -> None:
     path, former = _path(directory, FIRST), directory / FORMER_FILE
     if former.exists():
         former.rename(path)
