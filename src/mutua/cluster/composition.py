@@ -133,7 +133,9 @@ class Mesh:
         self._issuance = IssuanceLog(layout.issuance, clock)
         self.credentials = prepare_credentials(layout.pki, clock, outside.sealer)
         keys = KeyStore.open(layout.pki / "ca", domain, clock, sealer=outside.sealer)
-        authority = Authority(keys.material(keys.state.issuing), keys.trust_domain, clock, journal=self._issuance)
+        authority = Authority(
+            keys.material(keys.state.issuing), keys.trust_domain, clock, journal=self._issuance
+        )
         live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
         injector = SidecarInjector(
             outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)

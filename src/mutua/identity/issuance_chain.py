@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from typing_extensions import override
 
 from mutua.foundation.errors import Rejected
@@ -32,6 +33,9 @@ ISSUED: Final = "issued"
 
 NO_HASH: Final = "0" * 64
 """What the genesis calls the hash of the record before it."""
+
+_encode: Final = msgspec.json.Encoder().encode
+"""Compact, and a tenth of the time that `json` takes."""
 
 LINE: Final = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}')
 
@@ -113,7 +117,7 @@ def encode(after: Head, kind: str, fields: Mapping[str, Any]) -> tuple[bytes, Re
     """
     sequence = after.sequence + 1
     content = {"sequence": sequence, "kind": kind, **fields, "previous": after.hash}
-    body = json.dumps(content, separators=(",", ":")).encode()
+    body = _encode(content)
     digest = hashlib.sha256(body[:-1]).hexdigest()
     line = b'%s,"hash":"%s"}\n' % (body[:-1], digest.encode())
     if len(line) > LONGEST_LINE:

@@ -16,7 +16,7 @@ file that was written without is rewritten once, so that nothing in clear stays 
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from typing_extensions import override
 
@@ -233,10 +233,12 @@ class SqliteJournal(Journal):
             return body
         return self._sealing.seal(body, place(key))
 
-    def _as_read(self, key: Key, body: bytes) -> bytes:
+    def _as_read(self, key: Key, body: Any) -> bytes:
+        """Return what `_written` was given; the column may hold anything in a forged file."""
+        raw = body if isinstance(body, bytes) else str(body).encode()
         if self._sealing is None or key.resource not in SEALED_KINDS:
-            return body
-        return self._sealing.open(body, place(key))
+            return raw
+        return self._sealing.open(raw, place(key))
 
     def _trim(self, resource: Resource) -> None:
         writes = self._writes.get(resource, 0) + 1
