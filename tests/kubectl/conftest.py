@@ -134,7 +134,11 @@ async def _serve(home: Path, started: "list[Cluster]", is_up: threading.Event) -
     try:
         await server.serve(
             listener,
-            tls=tls_context(credentials.server_file, credentials.authority_pem),
+            tls=tls_context(
+                credentials.server_file,
+                credentials.authority_pem,
+                password=credentials.server_password,
+            ),
             ready=is_up.set,
         )
     finally:

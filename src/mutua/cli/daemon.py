@@ -3,12 +3,16 @@
 import os
 import socket
 import sys
+from typing import Final
 
 import click
 
 from mutua.cli import lock
 from mutua.cluster.progress import Progress
 from mutua.cluster.settings import from_json
+
+LONGEST_KEY: Final = 1024
+"""Characters of the data key as JSON, with room to spare."""
 
 
 @click.command(hidden=True)
@@ -17,12 +21,17 @@ from mutua.cluster.settings import from_json
 @click.option("--lock-fd", type=int, required=True)
 @click.option("--settings", required=True)
 def command(listener_fd: int, progress_fd: int, lock_fd: int, settings: str) -> None:
-    """Serve a mesh; started by `mutua up`."""
+    """Serve a mesh; started by `mutua up`, which sends the data key on standard input."""
     from mutua.cluster.daemon import run
+    from mutua.identity.data_key import DataKey
 
+    data_key = DataKey.from_json(sys.stdin.read(LONGEST_KEY))
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - not a path of ours
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
     for fd in (listener_fd, progress_fd, lock_fd):
         os.set_inheritable(fd, False)
     lock.record(lock_fd, os.getpid())
     listener = socket.socket(fileno=listener_fd)
     told = from_json(settings)
-    sys.exit(run(told, listener, Progress(progress_fd), log_file=told.layout.daemon_log))
+    progress = Progress(progress_fd)
+    sys.exit(run(told, listener, progress, data_key, log_file=told.layout.daemon_log))

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -20,6 +21,7 @@ from mutua.cli import lock
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import MutuaError, Unavailable
 from mutua.foundation.layout import Layout
+from mutua.identity.data_key import DataKey
 
 PATIENCE: Final = 10.0
 """Seconds a daemon that is no longer wanted gets between SIGTERM and SIGKILL."""
@@ -27,18 +29,33 @@ PATIENCE: Final = 10.0
 ASKED_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def start_daemon(
-    settings: DaemonSettings, listener: socket.socket, lock_fd: int, timeout: float
-) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a daemon starts with.
+
+    Attributes:
+        settings: What it is told; not secret.
+        listener: The API's.
+        lock_fd: The mesh's lock, held.
+        data_key: Opens what is sealed; it goes through a pipe, never through argv or environment.
+    """
+
+    settings: DaemonSettings
+    listener: socket.socket
+    lock_fd: int
+    data_key: DataKey
+
+
+def start_daemon(start: Start, timeout: float) -> dict[str, str]:
     """Start the daemon in the background and return its facts once it is ready.
 
     Raises:
         Unavailable: It did not become ready; it has been stopped.
     """
-    log_path = settings.layout.daemon_log
+    settings, log_path = start.settings, start.settings.layout.daemon_log
     with _undone_on_failure(settings.layout) as started:
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        fds = (listener.fileno(), writer, lock_fd)
+        fds = (start.listener.fileno(), writer, start.lock_fd)
         argv = [sys.executable, "-m", "mutua", "daemon"]
         names = ("--listener-fd", "--progress-fd", "--lock-fd")
         argv += [text for name, fd in zip(names, fds, strict=True) for text in (name, str(fd))]
@@ -47,7 +64,7 @@ def start_daemon(
             process = subprocess.Popen(  # noqa: S603 - ourselves
                 argv,
                 pass_fds=fds,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -56,6 +73,9 @@ def start_daemon(
         os.close(writer)
         started.append(process.pid)
         process.returncode = 0  # it outlives us: not ours to wait for
+        assert process.stdin is not None  # noqa: S101 - we asked for a pipe
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(start.data_key.to_json().encode())  # a daemon that died says so below
         try:
             with os.fdopen(reader) as lines, _alarm(timeout):
                 return _follow(lines)
@@ -69,7 +89,7 @@ def start_daemon(
             raise
 
 
-def serve_here(settings: DaemonSettings, listener: socket.socket, lock_fd: int) -> int:
+def serve_here(start: Start) -> int:
     """Run the daemon below this process until it is asked to stop; return the exit status.
 
     Ctrl-C stops the mesh with its pods.  A daemon that dies leaves them to the next `mutua up`.
@@ -81,7 +101,7 @@ def serve_here(settings: DaemonSettings, listener: socket.socket, lock_fd: int) 
     from mutua.cluster import daemon
     from mutua.cluster.progress import Progress
 
-    layout = settings.layout
+    layout = start.settings.layout
     with _undone_on_failure(layout) as started:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
@@ -90,13 +110,14 @@ def serve_here(settings: DaemonSettings, listener: socket.socket, lock_fd: int) 
             try:
                 os.close(reader)
                 os.setsid()  # Ctrl-C is the parent's to hear
-                lock.record(lock_fd, os.getpid())
-                status = daemon.run(settings, listener, Progress(writer))
+                lock.record(start.lock_fd, os.getpid())
+                progress = Progress(writer)
+                status = daemon.run(start.settings, start.listener, progress, start.data_key)
             finally:
                 os._exit(status)
         started.append(child)
         os.close(writer)
-        listener.close()
+        start.listener.close()
         with os.fdopen(reader) as lines:
             ready = _follow(lines)
         click.echo(

@@ -14,8 +14,9 @@ from typing import Any, Final
 import click
 
 from mutua.cli import lock
+from mutua.cli.data_key import data_key_for_start
 from mutua.cli.main import layout_of, mesh_options
-from mutua.cli.serving import serve_here, start_daemon
+from mutua.cli.serving import Start, serve_here, start_daemon
 from mutua.cli.settings import create_directories
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import Rejected, Unavailable
@@ -37,6 +38,16 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 )
 @click.option("--envoy", type=click.Path(dir_okay=False, path_type=Path), help="Run this Envoy.")
 @click.option("--trust-domain", default="", help="Of a new mesh; default: cluster.local.")
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    help="Passphrase of the keys at rest: the first line of a file that only you may read.",
+)
+@click.option(
+    "--kms-command",
+    default="",
+    help="Of a new mesh: `CMD wrap` and `CMD unwrap` keep the key of the keys at rest.",
+)
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option(
     "--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds."
@@ -46,6 +57,8 @@ def command(
     state_dir: str | None,
     api_port: int | None,
     timeout: float,
+    passphrase_file: Path | None,
+    kms_command: str,
     *,
     foreground: bool,
     **options: Any,
@@ -59,10 +72,11 @@ def command(
     settings = _settings(layout, **options)
     create_directories(layout, uid=os.getuid())
     lock_fd = lock.acquire(layout)
-    listener = listen(layout, api_port)
+    data_key = data_key_for_start(layout, passphrase_file=passphrase_file, kms_command=kms_command)
+    start = Start(settings, listen(layout, api_port), lock_fd, data_key)
     if foreground:
-        sys.exit(serve_here(settings, listener, lock_fd))
-    ready = start_daemon(settings, listener, lock_fd, timeout)
+        sys.exit(serve_here(start))
+    ready = start_daemon(start, timeout)
     click.echo(f"mesh {layout.name!r} is up, API at {ready.get('server', '')}", err=True)
     flags = "" if (name, state_dir) == (None, None) else _flags(name, state_dir)
     click.echo(

@@ -70,7 +70,9 @@ from mutua.controlplane.strict.guard import Guard
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
 from mutua.identity.authority import Authority
+from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.keystore import KeyStore
+from mutua.identity.sealing import Sealer
 from mutua.lifecycle.supervisor import Ready, Service
 from mutua.model.settings import MeshSettings
 from mutua.runtime.envoy import find_envoy
@@ -114,6 +116,7 @@ class Outside:
     store: SqliteStore
     shim: ShimClient
     network: NodeNetwork
+    sealer: Sealer
 
 
 class Mesh:
@@ -130,9 +133,12 @@ class Mesh:
         self._settings = settings
         layout, domain = settings.layout, settings.trust_domain or DEFAULT_TRUST_DOMAIN
         clock, rng = SystemClock(), random.SystemRandom()
-        self.credentials = prepare_credentials(layout.pki, clock)
-        keys = KeyStore.open(layout.pki / "ca", domain, clock)
-        authority = Authority(keys.material(keys.state.issuing), keys.trust_domain, clock)
+        self._issuance = IssuanceLog(layout.issuance, clock)
+        self.credentials = prepare_credentials(layout.pki, clock, outside.sealer)
+        keys = KeyStore.open(layout.pki / "ca", domain, clock, sealer=outside.sealer)
+        authority = Authority(
+            keys.material(keys.state.issuing), keys.trust_domain, clock, journal=self._issuance
+        )
         live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
         injector = SidecarInjector(
             outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)
@@ -224,6 +230,7 @@ class Mesh:
             return serve
 
         return {
+            "issuance log": self._issuance.run,
             "mesh config": self._run_mesh_config,
             "controllers": announced("starting the controllers", self._run_controllers),
             "control plane": announced("starting the control plane", self._control_plane.run),
@@ -289,7 +296,11 @@ class Mesh:
             clock=self._clock,
         )
         _announce(layout, listener, self.credentials)
-        tls = tls_context(self.credentials.server_file, self.credentials.authority_pem)
+        tls = tls_context(
+            self.credentials.server_file,
+            self.credentials.authority_pem,
+            password=self.credentials.server_password,
+        )
         await server.serve(listener, tls=tls, ready=ready)
 
 

@@ -6,6 +6,7 @@ adopted by the next daemon.  `mutua down` ends both.
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from mutua.cluster.progress import Progress
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import MutuaError
+from mutua.identity.data_key import DataKey
 from mutua.lifecycle.supervisor import Ready, supervise
 from mutua.runtime.enter import enter_shim, shim_alive, start_shim
 from mutua.telemetry.log import configure
@@ -24,6 +26,7 @@ def run(
     settings: DaemonSettings,
     listener: socket.socket,
     progress: Progress,
+    data_key: DataKey,
     *,
     log_file: Path | None = None,
 ) -> int:
@@ -33,6 +36,7 @@ def run(
         settings: What `mutua up` decided.
         listener: The API's, already listening in the caller's network.
         progress: Told every step, readiness, and why there is none.
+        data_key: Opens what is sealed at rest.
         log_file: Where the log goes; stderr when None.
     """
     configure(settings.log_level, file=log_file)
@@ -42,7 +46,8 @@ def run(
             start_shim(settings.layout, python=settings.python)
         # Before anything that might start a thread: setns(2) refuses threads.
         enter_shim(settings.layout)
-        asyncio.run(_serve(settings, listener, progress))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys are not to be dumped
+        asyncio.run(_serve(settings, listener, progress, data_key))
     except Exception as error:
         first = _first(error)
         is_expected = isinstance(first, MutuaError)
@@ -62,7 +67,9 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve(settings: DaemonSettings, listener: socket.socket, progress: Progress) -> None:
+async def _serve(
+    settings: DaemonSettings, listener: socket.socket, progress: Progress, data_key: DataKey
+) -> None:
     # These imports are most of the start-up time, and some start threads: only now.
     from mutua.cluster.composition import Mesh, Outside
     from mutua.foundation.clock import SystemClock
@@ -74,12 +81,13 @@ async def _serve(settings: DaemonSettings, listener: socket.socket, progress: Pr
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     layout = settings.layout
-    store = SqliteStore(layout.database, SystemClock())
+    sealer = data_key.sealer()
+    store = SqliteStore(layout.database, SystemClock(), sealing=sealer)
     shim = await ShimClient.connect(layout.shim_socket)
     network = NodeNetwork(layout.netns)
     try:
         await network.start()
-        mesh = Mesh(settings, Outside(listener, store, shim, network))
+        mesh = Mesh(settings, Outside(listener, store, shim, network, sealer))
         services = dict(mesh.services(progress.step))
 
         async def announce(ready: Ready) -> None:

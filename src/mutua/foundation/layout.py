@@ -4,7 +4,7 @@ Two directories per mesh.  `state` survives a reboot (objects, keys, kubeconfig,
 not have to (sockets, mount points).  Unix socket paths are limited to 107 bytes (unix(7)), which
 is why `run` is short and separate.
 
-    state/  mesh.db  lock  kubeconfig  daemon.log  pki/  logs/
+    state/  mesh.db  lock  kubeconfig  daemon.log  pki/  issuance/  logs/
     run/    shim.sock  pods/<pod uid>/…  netns/<pod uid>
 """
 
@@ -54,6 +54,11 @@ class Layout:
     def pki(self) -> Path:
         """Keys and certificates of the authority and the API server, mode 0700."""
         return self.state / "pki"
+
+    @property
+    def issuance(self) -> Path:
+        """The authority's log of what it issued, mode 0700."""
+        return self.state / "issuance"
 
     @property
     def logs(self) -> Path:

@@ -29,6 +29,7 @@ from mutua.identity.journal import Issuance, Journal, NoJournal
 from mutua.identity.keystore import KeyStore
 from mutua.identity.material import SigningMaterial, self_signed
 from mutua.identity.renewal import Validity
+from mutua.identity.sealing import Sealer
 from mutua.identity.validator import Expectation, require_valid_svid
 from mutua.identity.x509 import (
     Credential,
@@ -123,19 +124,30 @@ class Authority:
         self.refusal = refusal
 
     @classmethod
-    def load_or_create(cls, directory: Path, trust_domain: str, clock: Clock) -> "Authority":
+    def load_or_create(
+        cls,
+        directory: Path,
+        trust_domain: str,
+        clock: Clock,
+        *,
+        sealer: Sealer | None = None,
+        journal: Journal | None = None,
+    ) -> "Authority":
         """Open the authority kept in a directory, creating both when missing.
 
         Args:
             directory: See `KeyStore`.
             trust_domain: Of a new root.  An existing one keeps its own, and certifies that.
             clock: Wall time.
+            sealer: For the key files.
+            journal: Where issuances are written down before they are handed out.
 
         Raises:
             Damaged: A key file is unusable.  It is left as it is.
         """
-        store = KeyStore.open(directory, trust_domain, clock)
-        authority = cls(store.material(store.state.issuing), store.trust_domain, clock)
+        store = KeyStore.open(directory, trust_domain, clock, sealer=sealer)
+        material = store.material(store.state.issuing)
+        authority = cls(material, store.trust_domain, clock, journal=journal)
         authority.adopt(authority.material, store.bundle())
         return authority
 

@@ -7,6 +7,8 @@ The file appears under its name only when its content is durable:
 
 `create_file` links, which fails when the name is taken: of two processes that start at once one
 creates the file, and both use it.  `replace_file` renames.
+
+Whoever has a `Sealer` reads keys in clear and sealed, and writes them the way the sealer says.
 """
 
 import os
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from mutua.foundation.errors import Rejected
+from mutua.identity.key_block import has_sealed_keys, open_keys, seal_keys
+from mutua.identity.sealing import Sealer, Unsealable, is_sealed
 from mutua.identity.x509 import Credential, Malformed, parse_certificates, parse_key
 
 SECRET_MODE: Final = 0o600
@@ -32,32 +36,44 @@ class Damaged(Rejected):
     code = "identity.damaged_key_file"
 
 
-def write_credential(path: Path, credential: Credential, *, replace: bool = False) -> bool:
+def write_credential(
+    path: Path, credential: Credential, *, replace: bool = False, sealer: Sealer | None = None
+) -> bool:
     """Store a key with its certificate chain.
 
     Args:
         path: The file; its directory exists.
         credential: What to store.
         replace: Overwrite what is there.
+        sealer: Seals the key, when it says so.
 
     Returns:
         False when a file was there already and was left alone.
     """
     text = credential.key.pem() + credential.chain_pem
+    if sealer is not None and sealer.seals_files:
+        text = seal_keys(text, sealer)
     if not replace:
         return create_file(path, text.encode())
     replace_file(path, text.encode())
     return True
 
 
-def read_credential(path: Path) -> Credential:
+def read_credential(path: Path, *, sealer: Sealer | None = None) -> Credential:
     """Read a key and its chain, and check that they belong together.
+
+    Args:
+        path: The file.
+        sealer: Opens the key, when it is sealed.
 
     Raises:
         FileNotFoundError: There is no such file.
-        Damaged: It is readable by others, not PEM, or key and certificate do not match.
+        Damaged: It is readable by others, not PEM, sealed otherwise, or key and certificate do not
+            match.
     """
     text = read_secret(path).decode("ascii", errors="replace")
+    if has_sealed_keys(text):
+        text = _opened(path, text, sealer)
     try:
         credential = Credential(key=parse_key(text), chain_pem=_only_certificates(text))
         matches = credential.certificate.public_key() == credential.key.public
@@ -84,6 +100,29 @@ def read_secret(path: Path) -> bytes:
             hint=f"decide whether it has leaked; then: chmod 600 {path}",
         )
     return content
+
+
+def write_key(path: Path, key: bytes, *, sealer: Sealer | None = None) -> bool:
+    """Store a key that is bytes, not PEM, unless there is one; tell whether it was stored."""
+    if sealer is not None and sealer.seals_files:
+        key = sealer.seal(key, path.name)
+    return create_file(path, key)
+
+
+def read_key(path: Path, *, sealer: Sealer | None = None) -> bytes:
+    """Read what `write_key` stored.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Damaged: It is readable by others, or sealed otherwise.
+    """
+    content = read_secret(path)
+    if not is_sealed(content):
+        return content
+    try:
+        return _needed(path, sealer).open(content, path.name)
+    except Unsealable as error:
+        raise Damaged(f"{path}: {error}", hint=error.hint) from error
 
 
 def create_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> bool:
@@ -131,6 +170,19 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path, text: str, sealer: Sealer | None) -> str:
+    try:
+        return open_keys(text, _needed(path, sealer))
+    except Unsealable as error:
+        raise Damaged(f"{path}: {error}", hint=error.hint) from error
+
+
+def _needed(path: Path, sealer: Sealer | None) -> Sealer:
+    if sealer is None:
+        raise Damaged(f"{path} is sealed", hint="it can be read by the mesh only")
+    return sealer
 
 
 def _only_certificates(text: str) -> str:

@@ -34,6 +34,7 @@ from mutua.identity.material import (
     self_signed,
 )
 from mutua.identity.rotation import CaState, Rotation, Stage
+from mutua.identity.sealing import Sealer
 from mutua.identity.x509 import intermediate_ca, self_signed_ca
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
@@ -67,8 +68,16 @@ class KeyStore:
         state: As saved last.
     """
 
-    def __init__(self, directory: Path, clock: Clock, document: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        document: Mapping[str, Any],
+        *,
+        sealer: Sealer | None = None,
+    ) -> None:
         """Use `open`."""
+        self._sealer = sealer
         self._directory = directory
         self._clock = clock
         self._facts: dict[int, dict[str, Any]] = {
@@ -78,7 +87,9 @@ class KeyStore:
         self.state = _state(document)
 
     @classmethod
-    def open(cls, directory: Path, trust_domain: str, clock: Clock) -> "KeyStore":
+    def open(
+        cls, directory: Path, trust_domain: str, clock: Clock, *, sealer: Sealer | None = None
+    ) -> "KeyStore":
         """Open the store of a directory, creating it with a self-signed root when there is none.
 
         When several processes create it at once, one wins and all use the winner's root.
@@ -87,6 +98,7 @@ class KeyStore:
             directory: Readable by its owner only.
             trust_domain: Of a new root.
             clock: Wall time.
+            sealer: For the keys; None writes them in clear.
 
         Raises:
             Damaged: A file is unusable.  It is left as it is.
@@ -94,10 +106,10 @@ class KeyStore:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / STATE_FILE
         if not path.exists():
-            _create(directory, trust_domain, clock)
+            _create(directory, trust_domain, clock, sealer)
         try:
             document = json.loads(read_secret(path))
-            store = cls(directory, clock, document)
+            store = cls(directory, clock, document, sealer=sealer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(
                 f"{path}: not the state of a CA ({error})", hint="restore it from a backup"
@@ -116,7 +128,7 @@ class KeyStore:
         if facts is None:
             raise Damaged(f"{self._directory / STATE_FILE}: knows no generation {number}")
         try:
-            credential = read_credential(path)
+            credential = read_credential(path, sealer=self._sealer)
         except FileNotFoundError as error:
             raise Damaged(f"{path} is missing", hint="restore it from a backup") from error
         material = SigningMaterial(
@@ -178,7 +190,7 @@ class KeyStore:
 
     def _add(self, material: SigningMaterial, source: Source, parent: int | None = None) -> int:
         number = max(self._facts) + 1
-        write_credential(self._path(number), material.signer, replace=True)
+        write_credential(self._path(number), material.signer, replace=True, sealer=self._sealer)
         self._facts[number] = _facts(material, source, parent)
         return number
 
@@ -197,13 +209,13 @@ class KeyStore:
         return _path(self._directory, number)
 
 
-def _create(directory: Path, trust_domain: str, clock: Clock) -> None:
+def _create(directory: Path, trust_domain: str, clock: Clock, sealer: Sealer | None) -> None:
     path, former = _path(directory, FIRST), directory / FORMER_FILE
     if former.exists():
         former.rename(path)
     else:
-        write_credential(path, _root(trust_domain, clock))
-    root = read_credential(path)  # whoever made it: that is what a restart will find
+        write_credential(path, _root(trust_domain, clock), sealer=sealer)
+    root = read_credential(path, sealer=sealer)  # whoever made it: that is what a restart will find
     material = self_signed(root)
     owner = material.organization or trust_domain
     facts = {FIRST: _facts(material, Source.SELF_SIGNED, None)}

@@ -102,6 +102,14 @@ class PrivateKey:
             serialization.NoEncryption(),
         ).decode()
 
+    def encrypted_pem(self, password: str) -> str:
+        """Return the key as PKCS #8 PEM that is encrypted with a password."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password.encode()),
+        ).decode()
+
     @property
     def signer(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as `cryptography` wants it; for modules of mutua.identity only."""

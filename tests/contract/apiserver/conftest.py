@@ -74,7 +74,11 @@ def serve(tmp_path: Path) -> Serve:
                 serve_http(
                     listener,
                     handler,
-                    tls=tls_context(credentials.server_file, credentials.authority_pem),
+                    tls=tls_context(
+                        credentials.server_file,
+                        credentials.authority_pem,
+                        password=credentials.server_password,
+                    ),
                     clock=clock,
                     limits=limits,
                     ready=up.set,

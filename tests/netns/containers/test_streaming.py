@@ -122,7 +122,9 @@ async def cluster_of(mesh: PrivateMesh, *containers: str) -> AsyncIterator[Clust
             tokens=TokenIssuer(credentials.token_key, clock),
             clock=clock,
         )
-        tls = tls_context(credentials.server_file, credentials.authority_pem)
+        tls = tls_context(
+            credentials.server_file, credentials.authority_pem, password=credentials.server_password
+        )
         ready = asyncio.Event()
         serving = group.create_task(server.serve(listener, tls=tls, ready=ready.set))
         await ready.wait()

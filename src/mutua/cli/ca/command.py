@@ -10,6 +10,8 @@ COMMANDS: Final = {
     # name: module
     "status": "mutua.cli.ca.status",
     "rotate": "mutua.cli.ca.rotate",
+    "audit": "mutua.cli.ca.audit",
+    "protect": "mutua.cli.ca.protect",
 }
 
 

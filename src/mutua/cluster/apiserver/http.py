@@ -24,7 +24,7 @@ BACKLOG: Final = 128
 """Connections the kernel queues before we accept them."""
 
 
-def tls_context(server_file: Path, authority_pem: str) -> ssl.SSLContext:
+def tls_context(server_file: Path, authority_pem: str, *, password: str) -> ssl.SSLContext:
     """Return the server side of TLS 1.3, asking for a client certificate but not insisting.
 
     Whoever presents none is anonymous and gets 401 from the API server, which kubectl explains
@@ -33,10 +33,11 @@ def tls_context(server_file: Path, authority_pem: str) -> ssl.SSLContext:
     Args:
         server_file: PEM file with the server's key and certificate chain.
         authority_pem: Who signs client certificates.
+        password: Decrypts the server's key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(server_file)
+    context.load_cert_chain(server_file, password=password)
     context.load_verify_locations(cadata=authority_pem)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
