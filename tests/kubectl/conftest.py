@@ -20,6 +20,7 @@ from mutua.cluster.apiserver.http import tls_context
 from mutua.cluster.apiserver.registry import Registry
 from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming_port import ExecRequest, LogOptions, StreamingBackend
+from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.errors import Rejected
@@ -118,7 +119,9 @@ async def _serve(home: Path, started: "list[Cluster]", is_up: threading.Event) -
     cluster = Cluster(home, asyncio.get_running_loop(), registry, port)
     server = ApiServer(
         registry,
-        authenticator=FirstOf([CertificateAuthenticator(), TokenAuthenticator(tokens)]),
+        authenticator=FirstOf(
+            [CertificateAuthenticator(), TokenAuthenticator(TokenReviewer(registry, tokens, clock))]
+        ),
         streaming=cluster.containers,
         tokens=tokens,
         clock=clock,

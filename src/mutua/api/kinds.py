@@ -203,6 +203,7 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 REVIEWS: Final[tuple[Kind, ...]] = (
     _review("authentication.k8s.io", "SelfSubjectReview"),
+    _review("authentication.k8s.io", "TokenReview"),
     _review("authorization.k8s.io", "SelfSubjectAccessReview"),
     _review("authorization.k8s.io", "SelfSubjectRulesReview"),
 )

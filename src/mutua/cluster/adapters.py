@@ -7,10 +7,12 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from mutua.api.object import PODS, SERVICE_ACCOUNTS
+from mutua.api.object import SERVICE_ACCOUNTS, Object
+from mutua.cluster.apiserver.token_review import TokenReviewer as Reviewer
 from mutua.cluster.apiserver.tokens import Account
 from mutua.cluster.apiserver.tokens import TokenIssuer as Signer
 from mutua.cluster.node.ports import Prober, Target, TokenIssuer
+from mutua.controlplane.certificates.caller import ReviewedUser, TokenReviewer
 from mutua.foundation.errors import MutuaError
 from mutua.runtime.network.node import NodeNetwork
 from mutua.runtime.network.probe import (
@@ -67,23 +69,34 @@ class PodTokens(TokenIssuer):
         self._signer = signer
 
     @override
-    async def issue(
-        self, namespace: str, service_account: str, pod: str, audience: str, expiry: int
-    ) -> str:
-        account = await self._store.get(SERVICE_ACCOUNTS, namespace, service_account)
-        bound = await self._store.get(PODS, namespace, pod)
+    async def issue(self, pod: Object, audience: str, expiry: int) -> str:
+        metadata = pod["metadata"]
+        namespace, name = metadata["namespace"], pod["spec"].get("serviceAccountName") or "default"
+        account = await self._store.get(SERVICE_ACCOUNTS, namespace, name)
         token = self._signer.issue(
             Account(
                 namespace=namespace,
-                name=service_account,
+                name=name,
                 uid=account["metadata"]["uid"],
-                pod=pod,
-                pod_uid=bound["metadata"]["uid"],
+                pod=metadata["name"],
+                pod_uid=metadata["uid"],
             ),
             audiences=(audience,) if audience else (),
             lifetime=timedelta(seconds=expiry),
         )
         return token.text
+
+
+class TokenReviews(TokenReviewer):
+    """The embedded API server's TokenReview, as the certificate service asks it."""
+
+    def __init__(self, reviewer: Reviewer) -> None:
+        self._reviewer = reviewer
+
+    @override
+    async def review(self, token: str, audience: str) -> ReviewedUser:
+        found = await self._reviewer.review(token, audience)
+        return ReviewedUser(str(found.account), found.groups)
 
 
 class ProgramFinder:

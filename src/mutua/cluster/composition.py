@@ -12,6 +12,7 @@ The API server is last: when `mutua up` returns, everything behind it works.
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from mutua.api.object import (
     Object,
     Resource,
 )
-from mutua.cluster.adapters import NetworkProber, PodTokens, ProgramFinder
+from mutua.cluster.adapters import NetworkProber, PodTokens, ProgramFinder, TokenReviews
 from mutua.cluster.apiserver.auth import CertificateAuthenticator, FirstOf, TokenAuthenticator
 from mutua.cluster.apiserver.credentials import (
     ApiCredentials,
@@ -39,6 +40,7 @@ from mutua.cluster.apiserver.http import tls_context
 from mutua.cluster.apiserver.registry import Registry
 from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
+from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.reporter import CertificateReporter
@@ -59,6 +61,11 @@ from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.advice import Adviser
 from mutua.controlplane.ca.rotator import Rotator
 from mutua.controlplane.ca.service import CertificateAuthorityService
+from mutua.controlplane.certificates.caller import Authenticators
+from mutua.controlplane.certificates.server import PORT as CERTIFICATES_PORT
+from mutua.controlplane.certificates.server import CertificateServer
+from mutua.controlplane.certificates.service import CertificateService
+from mutua.controlplane.certificates.serving import ServingCertificate
 from mutua.controlplane.coherence.coherence import Coherence
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
@@ -158,6 +165,21 @@ class Mesh:
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._rules = View(self.registry, RULES)
         self._agent = Agent(LocalIssuer(authority), clock, rng.random)
+        self._certificates = CertificateServer(
+            CertificateService(
+                authority,
+                Authenticators(
+                    TokenReviews(TokenReviewer(self.registry, self._signer, clock)),
+                    trust_domain=lambda: authority.trust_domain,
+                    clock=clock,
+                    clusters=(InjectionSettings().cluster_id,),
+                ),
+                monotonic=time.monotonic,
+            ),
+            ServingCertificate(authority, clock),
+            layout.run / "ca.sock",
+        )
+        self._node_address = node.address
         self._mesh_config = MeshConfigFollower(
             self.registry, live, self._tell, settings.trust_domain
         )
@@ -241,6 +263,7 @@ class Mesh:
             "agent": self._agent.run,
             "certificates": self._certificates.run,
             "trust domain": self._trust_domain.run,
+            "certificates": self._serve_certificates,
             "root certificates": self._root_certificates.run,
             "dns": self._names.run,
             "node": announced("starting the node", self._run_node),
@@ -285,9 +308,17 @@ class Mesh:
         finally:
             await self._sidecars.stop()
 
+    async def _serve_certificates(self, ready: Ready) -> None:
+        """Serve CSRs to pods: the node's address is inside the mesh, never the host's."""
+        address = (self._node_address, CERTIFICATES_PORT)
+        with socket.create_server(address, backlog=128) as listener:
+            listener.settimeout(0)
+            await self._certificates.serve(listener, ready)
+
     async def _serve_api(self, ready: Ready) -> None:
         listener, layout = self._outside.listener, self._settings.layout
-        authenticators = (CertificateAuthenticator(), TokenAuthenticator(self._signer))
+        reviewer = TokenReviewer(self.registry, self._signer, self._clock)
+        authenticators = (CertificateAuthenticator(), TokenAuthenticator(reviewer))
         server = ApiServer(
             self.registry,
             authenticator=FirstOf(authenticators),

@@ -4,7 +4,7 @@ Names are Istio's wherever somebody may look for them: container, port, environm
 annotations.  Left out is what has no meaning where pods are processes, and would be a lie:
 
     istio-init            the node captures traffic before any of the pod's processes starts
-    token, CA volumes     the agent is part of the node, it authenticates nobody over a network
+    CA volumes            the node hands the trust bundle over with the certificate
     sockets, /etc/certs   are mounted by the node, into the proxy only
     runAsUser 1337        there is one user; the proxy's traffic is known by its mark
     rewritten probes      the node probes from inside the pod, past the proxy
@@ -47,11 +47,21 @@ TEMPLATE_HASH: Final = "pod-template-hash"
 PODINFO: Final = "istio-podinfo"
 """Volume with the pod's labels and annotations, at /etc/istio/pod."""
 
+BOUND_TOKEN: Final = "istio-token"  # noqa: S105 - a name
+"""Volume with the token that proves the pod to a certificate authority over the network; mounted
+at /var/run/secrets/tokens.  The node's agent does not need it, other clients of Istio's CSR
+service do."""
+
+BOUND_FOLDER: Final = "/var/run/secrets/tokens"
+AUDIENCE: Final = "istio-ca"
+TOKEN_SECONDS: Final = 43_200
+"""Source: istio manifests, the sidecar template's istio-token."""
+
 ISTIO_CONTAINERS: Final = frozenset({PROXY, "istio-init", "istio-validation"})
 ISTIO_VOLUMES: Final = frozenset(
     {
         *("workload-socket", "credential-socket", "workload-certs", "istiod-ca-cert", PODINFO),
-        *("istio-ca-crl", "istio-data", "istio-envoy", "istio-token"),
+        *("istio-ca-crl", "istio-data", "istio-envoy", BOUND_TOKEN),
     }
 )
 """What an earlier injection may have added, ours or Istio's."""
@@ -111,7 +121,7 @@ def inject(pod: Object, mesh: InjectionSettings) -> Object:
     if own.get("resources"):
         proxy["resources"] = own["resources"]
     spec["containers"] = [*apps, proxy]
-    spec["volumes"] = [*(spec.get("volumes") or ()), _podinfo()]
+    spec["volumes"] = [*(spec.get("volumes") or ()), _podinfo(), _token()]
     _add(injected, "labels", _labels(pod, workload))
     _add(injected, "annotations", _annotations(apps, mesh))
     injected["metadata"]["annotations"][STATUS] = _status(mesh)  # never an author's
@@ -220,7 +230,7 @@ def _status(mesh: InjectionSettings) -> str:
     added = {
         "initContainers": None,
         "containers": [PROXY],
-        "volumes": [PODINFO],
+        "volumes": [PODINFO, BOUND_TOKEN],
         "imagePullSecrets": None,
         "revision": mesh.revision,
     }
@@ -239,6 +249,11 @@ def _podinfo() -> Object:
         for name in ("labels", "annotations")
     ]
     return {"name": PODINFO, "downwardAPI": {"items": items}}
+
+
+def _token() -> Object:
+    source = {"audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": BOUND_TOKEN}
+    return {"name": BOUND_TOKEN, "projected": {"sources": [{"serviceAccountToken": source}]}}
 
 
 def _proxy(
@@ -263,7 +278,10 @@ def _proxy(
             "privileged": False,
         },
         "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 600},
-        "volumeMounts": [{"name": PODINFO, "mountPath": "/etc/istio/pod"}],
+        "volumeMounts": [
+            {"name": PODINFO, "mountPath": "/etc/istio/pod"},
+            {"name": BOUND_TOKEN, "mountPath": BOUND_FOLDER},
+        ],
     }
     if settings.is_probed:
         container["readinessProbe"] = {

@@ -11,7 +11,7 @@ another root without losing a request (mutua.identity.rotation).
 Source: istio-semantics 4.2, 4.3, 4.5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from mutua.identity.x509 import (
     Credential,
     blank_certificate,
     certificate_pem,
+    server_certificate,
     sign_leaf,
     subject_name,
 )
@@ -47,6 +48,9 @@ MAX_TTL: Final = timedelta(days=90)
 
 WORKLOAD: Final = "workload"
 """The template of workload certificates, as the journal names it."""
+
+SERVER: Final = "server"
+"""The template of the control plane's own TLS servers' certificates, as the journal names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,40 @@ class Authority:
         )
         self._write_down(issued, identity, authenticated)
         return issued
+
+    def server_credential(
+        self, identity: SpiffeId, names: Sequence[str], lifetime: timedelta
+    ) -> Credential:
+        """Make the credential of one of the control plane's own TLS servers.
+
+        Args:
+            identity: Whose it is, for the journal.
+            names: DNS names that clients dial.
+            lifetime: Shortened to the signer's.
+
+        Raises:
+            NotValidNow: The signing CA is not valid now.
+            MutuaError: It could not be written down.
+        """
+        material = self._material
+        server = server_certificate(
+            material.signer, names=names, lifetime=lifetime, clock=self._clock
+        )
+        self._journal.record(
+            Issuance(
+                at=self._clock.now(),
+                identity=identity,
+                authenticated="control plane",
+                serial_number=f"{server.certificate.serial_number:032x}",
+                not_before=server.not_before,
+                not_after=server.not_after,
+                template=SERVER,
+                signer=material.fingerprint,
+            )
+        )
+        return Credential(
+            chain_pem=server.chain_pem + "".join(material.intermediates), key=server.key
+        )
 
     def _write_down(self, issued: IssuedChain, identity: SpiffeId, authenticated: str) -> None:
         self._journal.record(

@@ -139,6 +139,11 @@ class Credential:
         return parse_certificates(self.chain_pem)[0]
 
     @property
+    def not_before(self) -> datetime:
+        """First instant at which the owner's certificate is valid, UTC."""
+        return self.certificate.not_valid_before_utc
+
+    @property
     def not_after(self) -> datetime:
         """Last instant at which the owner's certificate is valid, UTC."""
         return self.certificate.not_valid_after_utc

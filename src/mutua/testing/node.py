@@ -212,10 +212,9 @@ class FakeTokens(TokenIssuer):
     """Tokens that say what they are for."""
 
     @override
-    async def issue(
-        self, namespace: str, service_account: str, pod: str, audience: str, expiry: int
-    ) -> str:
-        return f"{namespace}/{service_account}/{pod}/{audience}/{expiry}"
+    async def issue(self, pod: Object, audience: str, expiry: int) -> str:
+        metadata, account = pod["metadata"], pod["spec"].get("serviceAccountName") or "default"
+        return f"{metadata['namespace']}/{account}/{metadata['name']}/{audience}/{expiry}"
 
 
 class FakeNode:

@@ -1,5 +1,6 @@
 """Keys and the kubeconfig on disk."""
 
+import asyncio
 import base64
 import ssl
 import stat
@@ -61,5 +62,5 @@ def test_the_kubeconfig_proves_the_owner(tmp_path: Path) -> None:
     assert config["current-context"] == "mutua-x"
     pem = base64.b64decode(config["users"][0]["user"]["client-certificate-data"]).decode()
     request = Request(method="GET", target="/", certificate=ssl.PEM_cert_to_DER_cert(pem))
-    user = CertificateAuthenticator().authenticate(request)
+    user = asyncio.run(CertificateAuthenticator().authenticate(request))
     assert user == User("kubernetes-admin", ("system:masters", "system:authenticated"))

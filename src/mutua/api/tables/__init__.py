@@ -27,6 +27,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         apps.SCALE,
         review.CUSTOM_RESOURCE_DEFINITION,
         review.SELF_SUBJECT_REVIEW,
+        review.TOKEN_REVIEW,
         review.SELF_SUBJECT_ACCESS_REVIEW,
         review.SELF_SUBJECT_RULES_REVIEW,
         istio.PEER_AUTHENTICATION,

@@ -23,6 +23,17 @@ USER_INFO: Final = struct(
 SELF_SUBJECT_REVIEW: Final = root(
     "SelfSubjectReview", status=struct("SelfSubjectReviewStatus", userInfo=USER_INFO)
 )
+TOKEN_REVIEW: Final = root(
+    "TokenReview",
+    spec=struct("TokenReviewSpec", token=STRING, audiences=STRINGS),
+    status=struct(
+        "TokenReviewStatus",
+        authenticated=BOOLEAN,
+        user=USER_INFO,
+        audiences=STRINGS,
+        error=STRING,
+    ),
+)
 SELF_SUBJECT_ACCESS_REVIEW: Final = root(
     "SelfSubjectAccessReview",
     spec=struct(

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from typing_extensions import override
 
 from mutua.cluster.apiserver.message import Request
-from mutua.cluster.apiserver.tokens import TokenIssuer
+from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.foundation.errors import Rejected
 from mutua.identity.x509 import client_subject
 
@@ -64,7 +64,7 @@ class Action:
 class Authenticator(Protocol):
     """Tells who sent a request."""
 
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         """Return the user, or None when this authenticator does not know them."""
         ...
 
@@ -81,7 +81,7 @@ class CertificateAuthenticator(Authenticator):
     """Believes client certificates: common name is the user, organizations are the groups."""
 
     @override
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         if request.certificate is None:
             return None
         subject = client_subject(request.certificate)
@@ -91,21 +91,20 @@ class CertificateAuthenticator(Authenticator):
 class TokenAuthenticator(Authenticator):
     """Believes the service account tokens that this server issued."""
 
-    def __init__(self, issuer: TokenIssuer) -> None:
-        """Believe what `issuer` signed."""
-        self._issuer = issuer
+    def __init__(self, reviewer: TokenReviewer) -> None:
+        """Believe whom `reviewer` vouches for."""
+        self._reviewer = reviewer
 
     @override
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         scheme, _, token = request.header("authorization").partition(" ")
         if scheme.lower() != "bearer":
             return None
         try:
-            account = self._issuer.verify(token.strip())
+            reviewed = await self._reviewer.review(token.strip())
         except Rejected:
             return None
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}")
-        return User(str(account), (*groups, AUTHENTICATED))
+        return User(str(reviewed.account), reviewed.groups)
 
 
 class FirstOf(Authenticator):
@@ -116,9 +115,9 @@ class FirstOf(Authenticator):
         self._authenticators = tuple(authenticators)
 
     @override
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         for authenticator in self._authenticators:
-            if (user := authenticator.authenticate(request)) is not None:
+            if (user := await authenticator.authenticate(request)) is not None:
                 return user
         return None
 

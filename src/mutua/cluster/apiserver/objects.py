@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mutua.api.object import Object
+from mutua.api.object import Object, Resource
 from mutua.api.patch import apply_patch
 from mutua.cluster.apiserver import body
 from mutua.cluster.apiserver.call import Call
@@ -64,6 +64,14 @@ class Objects:
         """
         target = call.target
         return await self._registry.get(target.kind.resource, target.key_namespace, target.name)
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Return another object than the one that a call addresses.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return await self._registry.get(resource, namespace, name)
 
     async def change(self, call: Call, apply: Callable[[Object], Object]) -> Object:
         """Apply a pure change to the addressed object; try again when somebody else was faster.

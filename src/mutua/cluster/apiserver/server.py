@@ -30,6 +30,7 @@ from mutua.cluster.apiserver.status import (
 )
 from mutua.cluster.apiserver.streaming_port import StreamingBackend
 from mutua.cluster.apiserver.subresources import Subresources
+from mutua.cluster.apiserver.token_review import TokenReviewer, answer_token_review
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError
@@ -68,6 +69,7 @@ class ApiServer:
         self._authorizer = authorizer or MastersOnly()
         self._objects = Objects(registry, clock)
         self._subresources = Subresources(self._objects, streaming, tokens, clock)
+        self._reviewer = TokenReviewer(registry, tokens, clock)
         self._clock = clock
         self._is_ready = is_ready
         self._answered: Counter[tuple[str, int]] = Counter()
@@ -99,7 +101,7 @@ class ApiServer:
     async def _answer(self, request: Request) -> Reply:
         if request.path in PUBLIC and request.method == "GET":
             return self._public(request)
-        user = self._authenticator.authenticate(request)
+        user = await self._authenticator.authenticate(request)
         if user is None:
             raise unauthorized()
         target = parse_path(request.path)
@@ -113,6 +115,8 @@ class ApiServer:
             return refusal_response(error, call.subject)
 
     async def _dispatch(self, call: Call) -> Reply:
+        if call.target.kind.kind == "TokenReview":
+            return await answer_token_review(call, self._reviewer)
         if not call.target.kind.stored:
             return review(call, self._authorizer)
         if call.target.subresource:

@@ -4,8 +4,12 @@ attach, port-forward and eviction will be three more lines of the table in `Subr
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any, Final
 
+from mutua.api.object import PODS
+from mutua.api.verdict import invalid
 from mutua.cluster.apiserver import body
 from mutua.cluster.apiserver.call import Call
 from mutua.cluster.apiserver.message import Reply, Request, Stream, Upgrade
@@ -13,13 +17,19 @@ from mutua.cluster.apiserver.objects import Objects
 from mutua.cluster.apiserver.render import json_response
 from mutua.cluster.apiserver.scale import answer_scale
 from mutua.cluster.apiserver.status import (
+    Refusal,
     bad_request,
     method_not_allowed,
     refusal_response,
 )
 from mutua.cluster.apiserver.streaming_port import ExecRequest, LogOptions, StreamingBackend
-from mutua.cluster.apiserver.tokens import ISSUER, Account, TokenIssuer
+from mutua.cluster.apiserver.tokens import ISSUER, SHORTEST_LIFETIME, Account, TokenIssuer
 from mutua.foundation.clock import Clock, parse_rfc3339, rfc3339
+from mutua.foundation.errors import Conflict
+
+MAX_SECONDS: Final = 2**32
+"""Longest life a client may ask a token for; what it gets is shorter.  Source: TokenRequest
+validation."""
 
 
 class Subresources:
@@ -107,12 +117,14 @@ class Subresources:
         seconds, audiences = spec.get("expirationSeconds", 3600), spec.get("audiences") or [ISSUER]
         if not isinstance(seconds, int) or not all(isinstance(a, str) for a in audiences):
             raise bad_request("spec.expirationSeconds and spec.audiences: a number and strings")
+        _require_lifetime(seconds, call)
         metadata = (await self._objects.read(call))["metadata"]
         account = Account(
             namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"]
         )
-        # Bounded here because timedelta refuses absurd numbers with an OverflowError.
-        lifetime = timedelta(seconds=max(0, min(seconds, 10**9)))
+        if bound := spec.get("boundObjectRef"):
+            account = await self._bound_to_pod(account, bound)
+        lifetime = timedelta(seconds=seconds)
         token = self._tokens.issue(account, audiences=tuple(audiences), lifetime=lifetime)
         document = {
             "kind": "TokenRequest",
@@ -122,6 +134,48 @@ class Subresources:
             "status": {"token": token.text, "expirationTimestamp": rfc3339(token.expires)},
         }
         return json_response(document, status=201)
+
+    async def _bound_to_pod(self, account: Account, reference: Any) -> Account:
+        """Return the account, speaking for one of its pods.
+
+        Raises:
+            MutuaError: The reference is not one to a pod that runs as this account.
+        """
+        reference = reference if isinstance(reference, dict) else {}
+        if (reference.get("kind"), reference.get("apiVersion")) != ("Pod", "v1"):
+            raise bad_request("spec.boundObjectRef: tokens are bound to a v1 Pod or to nothing")
+        name = str(reference.get("name") or "")
+        pod = await self._objects.find(PODS, account.namespace, name)
+        uid = pod["metadata"]["uid"]
+        if reference.get("uid") not in {None, "", uid}:
+            raise Conflict(
+                f"the UID in the bound object reference ({reference['uid']}) does not match the "
+                f"UID in record ({uid}). The object might have been deleted and then recreated"
+            )
+        runs_as = pod["spec"].get("serviceAccountName") or "default"
+        if runs_as != account.name:
+            raise bad_request(
+                f'cannot bind token for serviceaccount "{account.name}" to pod running with '
+                "different serviceaccount name."
+            )
+        return replace(account, pod=name, pod_uid=uid)
+
+
+def _require_lifetime(seconds: int, call: Call) -> None:
+    """Refuse what Kubernetes' validation of TokenRequests does.
+
+    Raises:
+        Refusal: The lifetime is too short or too long.
+    """
+    detail = ""
+    if seconds < SHORTEST_LIFETIME.total_seconds():
+        detail = "may not specify a duration less than 10 minutes"
+    elif seconds > MAX_SECONDS:
+        detail = "may not specify a duration larger than 2^32 seconds"
+    if detail:
+        error = invalid("spec.expirationSeconds", seconds, detail)
+        kind = "TokenRequest.authentication.k8s.io"
+        raise Refusal(422, "Invalid", f'{kind} "{call.target.name}" is invalid: {error}')
 
 
 def log_options(request: Request, now: datetime) -> LogOptions:

@@ -121,8 +121,12 @@ class TokenIssuer:
         head = _segment({"alg": "HS256", "typ": "JWT"}) + "." + _segment(claims)
         return Token(f"{head}.{_text(self._sign(head))}", expires)
 
-    def verify(self, text: str) -> Account:
-        """Return who a token speaks for, when it is meant for this API server.
+    def verify(self, text: str, audience: str = ISSUER) -> Account:
+        """Return who a token speaks for.  Whether they still exist, `TokenReviewer` knows.
+
+        Args:
+            text: The token.
+            audience: For whom it must be meant.
 
         Raises:
             BadToken: It was not signed here, is not valid now, or is for another audience.
@@ -132,10 +136,13 @@ class TokenIssuer:
             raise BadToken("not a token of this API server")
         # Signed by us, so of the shape that `issue` gave it.
         claims = msgspec.json.decode(_bytes(head.partition(".")[2]))
-        if not claims["nbf"] <= self._clock.now().timestamp() < claims["exp"]:
+        now = self._clock.now().timestamp()
+        if now >= claims["exp"]:
             raise BadToken("the token has expired")
-        if ISSUER not in claims["aud"]:
-            raise BadToken("the token is for another audience")
+        if now < claims["nbf"]:
+            raise BadToken("the token is not valid yet; was the clock set back?")
+        if audience not in claims["aud"]:
+            raise BadToken(f"the token is for another audience than {audience}")
         bound = claims["kubernetes.io"]
         pod = bound.get("pod", {"name": "", "uid": ""})
         return Account(

@@ -6,6 +6,8 @@ Level-triggered: `advance` does whatever can be done now and says when to look a
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,10 @@ STEP: Final = 30.0
 TOKEN_SHARE: Final = 0.8
 """Share of a token's life after which it is replaced (kubelet)."""
 
+TOKEN_TICK: Final = 10.0
+"""Seconds between two looks at the age of a pod's tokens.  Tokens expire on the wall clock, so a
+machine that slept, or whose clock was set, has good ones again within this time."""
+
 CURABLE: Final = frozenset({"ErrImagePull", "CreateContainerConfigError", "ContainerCreating"})
 """Reasons to wait that an edit of a ConfigMap or Secret may end."""
 
@@ -46,6 +52,17 @@ async def bounded(what: str, seconds: float) -> AsyncIterator[None]:
         raise Unavailable(f"{what} took longer than {seconds:g} s") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """From one instant to before another."""
+
+    begin: datetime
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.begin <= instant < self.end
+
+
 class Launcher:
     """Starts what a pod has to run."""
 
@@ -62,6 +79,7 @@ class Launcher:
         self._retry_at = 0.0
         self._prepared = False
         self._refresh_at: float | None = None
+        self._tokens_good: _Span | None = None
         # A pod that was already running keeps its containers while its proxy restarts.
         self._mesh_was_ready = any(not r.fresh or r.attempt for r in state.of(Role.APP))
 
@@ -142,18 +160,29 @@ class Launcher:
                 write_files(directory / volume["name"], files)
             if (life := token_seconds(volume)) is not None:
                 lives.append(life * TOKEN_SHARE)
-        now = asyncio.get_running_loop().time()
-        self._refresh_at = now + min(lives) if lives else None
+        self._refresh_at = None
+        if lives:
+            written = state.node.clock.now()
+            self._tokens_good = _Span(written, written + timedelta(seconds=min(lives)))
 
     async def _refresh_volumes(self, now: float) -> float | None:
         """Follow edits of ConfigMaps and Secrets, and replace ageing tokens."""
-        if self._refresh_at is not None and now >= self._refresh_at:
+        if self._is_stale(now):
             try:
                 await self._write_volumes()
             except MutuaError as error:
                 self._state.tell("Warning", "FailedMount", str(error))
                 self._refresh_at = now + PREPARE.ceiling
-        return None if self._refresh_at is None else max(0.0, self._refresh_at - now)
+        if self._refresh_at is not None:
+            return max(0.0, self._refresh_at - now)
+        return TOKEN_TICK if self._tokens_good is not None else None
+
+    def _is_stale(self, now: float) -> bool:
+        if self._refresh_at is not None:
+            return now >= self._refresh_at
+        return self._tokens_good is not None and self._state.node.clock.now() not in (
+            self._tokens_good
+        )
 
     async def _ensure(self, record: Record) -> float | None:
         """Start a container if it should run and its time has come."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mutua.api.object import Object
 from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress
 from mutua.runtime.spec import ContainerSpec, ContainerState
 
@@ -127,10 +128,14 @@ class Prober(Protocol):
 class TokenIssuer(Protocol):
     """Signs service account tokens."""
 
-    async def issue(
-        self, namespace: str, service_account: str, pod: str, audience: str, expiry: int
-    ) -> str:
-        """Return a token for a pod's service account, valid for `expiry` seconds."""
+    async def issue(self, pod: Object, audience: str, expiry: int) -> str:
+        """Return a token for a pod's service account, bound to this very pod.
+
+        Args:
+            pod: The pod.
+            audience: Who shall accept it; "" means the API server.
+            expiry: Seconds for which it is valid.
+        """
         ...
 
 

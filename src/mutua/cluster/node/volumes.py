@@ -27,6 +27,9 @@ MODE: Final = 0o644
 TOKEN_SECONDS: Final = 3600
 """Life of a projected token that sets none (Kubernetes expirationSeconds)."""
 
+DAY: Final = 86_400
+"""Seconds after which a token is replaced whatever its life (kubelet); no token lives longer."""
+
 DATA: Final = "..data"
 
 
@@ -86,7 +89,7 @@ async def volume_files(volume: Mapping[str, Any], sources: Sources) -> Files | N
 def token_seconds(volume: Mapping[str, Any]) -> int | None:
     """Return the shortest life of the tokens in a volume, None when it has none."""
     found = [
-        int(source["serviceAccountToken"].get("expirationSeconds") or TOKEN_SECONDS)
+        min(int(source["serviceAccountToken"].get("expirationSeconds") or TOKEN_SECONDS), DAY)
         for source in (volume.get("projected") or {}).get("sources") or []
         if "serviceAccountToken" in source
     ]
@@ -137,14 +140,8 @@ async def _projected_files(source: Mapping[str, Any], sources: Sources, mode: in
     if (downward := source.get("downwardAPI")) is not None:
         return _downward_files(downward, sources, mode)
     if (token := source.get("serviceAccountToken")) is not None:
-        metadata = sources.pod["metadata"]
-        text = await sources.tokens.issue(
-            metadata["namespace"],
-            sources.pod["spec"].get("serviceAccountName") or "default",
-            metadata["name"],
-            token.get("audience") or "",
-            int(token.get("expirationSeconds") or TOKEN_SECONDS),
-        )
+        seconds = int(token.get("expirationSeconds") or TOKEN_SECONDS)
+        text = await sources.tokens.issue(sources.pod, token.get("audience") or "", seconds)
         return {inside(token["path"]): File(text.encode(), mode)}
     raise Rejected(f"unsupported projected source: {', '.join(source)}")
 

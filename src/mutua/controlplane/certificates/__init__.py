@@ -1,0 +1,1 @@
+"""Istio's certificate signing service: who asks, may they, and what they get."""

@@ -1,0 +1,157 @@
+"""Who asks for a certificate?  Istio's authenticators, in Istio's order.
+
+    client certificate that the TLS stack verified  ─► one SPIFFE ID of this trust domain, valid now
+    else `authorization: Bearer …`                  ─► TokenReview with audience istio-ca
+    else                                            ─► Unauthenticated, naming what each one missed
+
+A call that names a cluster with the metadata `clusterid` is refused when it is not this one:
+a token of another cluster may well name the same service account.
+
+Source: istio-semantics 4.2; istio security/pkg/server/ca/authenticate.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import Denied, MutuaError, Rejected
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.svid import read_svid
+
+AUDIENCE: Final = "istio-ca"
+"""Audience of the tokens that buy certificates.  Source: istio TOKEN_AUDIENCES."""
+
+SERVICE_ACCOUNTS: Final = "system:serviceaccounts"
+"""Group of every service account.  Source: Kubernetes."""
+
+MAX_TOKEN_CHARACTERS: Final = 8 * 1024
+"""Longest token that is looked at; a bound token has less than 1,500 characters."""
+
+BEARER: Final = "bearer "
+
+
+class Unauthenticated(Denied):
+    """Nobody vouches for the caller."""
+
+    code = "certificates.unauthenticated"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedUser:
+    """Whom a token speaks for, as status.user of a TokenReview says."""
+
+    username: str
+    groups: tuple[str, ...]
+
+
+class TokenReviewer(Protocol):
+    """The API server's TokenReview."""
+
+    async def review(self, token: str, audience: str) -> ReviewedUser:
+        """Tell whom a token speaks for, if it is meant for this audience.
+
+        Raises:
+            MutuaError: It is not authentic, not valid now, for another audience, or what it is
+                bound to is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a call brought along to prove who sent it.
+
+    Attributes:
+        certificate: The client's certificate, DER, which the TLS stack verified against the trust
+            bundle; empty when it showed none.
+        authorization: Metadata of that name, "" when there is none.
+        cluster: Metadata `clusterid`, "" when there is none.
+    """
+
+    certificate: bytes = b""
+    authorization: str = ""
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Somebody who proved who they are.
+
+    Attributes:
+        identity: Whom certificates are issued to.
+        authenticated: How, in a person's words.
+    """
+
+    identity: SpiffeId
+    authenticated: str
+
+
+class Authenticators:
+    """Tells who is calling."""
+
+    def __init__(
+        self,
+        tokens: TokenReviewer,
+        *,
+        trust_domain: Callable[[], str],
+        clock: Clock,
+        clusters: Collection[str],
+    ) -> None:
+        """Believe client certificates of the trust domain, and tokens.
+
+        Args:
+            tokens: Reviews tokens.
+            trust_domain: The mesh's, at the moment.
+            clock: Wall time.
+            clusters: Ids of the clusters whose tokens `tokens` knows.
+        """
+        self._tokens = tokens
+        self._trust_domain = trust_domain
+        self._clock = clock
+        self._clusters = frozenset(clusters)
+
+    async def authenticate(self, shown: Shown) -> Caller:
+        """Return who is calling.
+
+        Raises:
+            Unauthenticated: No authenticator knows them.
+        """
+        reasons = []
+        if shown.certificate:
+            try:
+                return self._by_certificate(shown.certificate, self._clock.now())
+            except MutuaError as error:
+                reasons.append(f"client certificate: {error}")
+        else:
+            reasons.append("client certificate: none was shown")
+        try:
+            return await self._by_token(shown)
+        except MutuaError as error:
+            reasons.append(f"token: {error}")
+        raise Unauthenticated("; ".join(reasons))
+
+    def _by_certificate(self, der: bytes, now: datetime) -> Caller:
+        svid = read_svid(der)
+        if svid.identity.trust_domain != self._trust_domain():
+            raise Rejected(f"{svid.identity} is of another trust domain")
+        # The handshake checked this too, but a connection may outlive its certificate.
+        if not svid.validity.not_before <= now < svid.validity.not_after:
+            raise Rejected(f"expired at {svid.validity.not_after:%F %T} UTC")
+        return Caller(identity=svid.identity, authenticated="client certificate")
+
+    async def _by_token(self, shown: Shown) -> Caller:
+        if shown.cluster and shown.cluster not in self._clusters:
+            raise Rejected(f"unknown cluster {shown.cluster[:100]!r}")
+        scheme, token = shown.authorization[: len(BEARER)], shown.authorization[len(BEARER) :]
+        if scheme.lower() != BEARER or not token:
+            raise Rejected("no bearer token in the metadata `authorization`")
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise Rejected(f"longer than {MAX_TOKEN_CHARACTERS} characters")
+        user = await self._tokens.review(token, AUDIENCE)
+        parts = user.username.split(":")
+        if SERVICE_ACCOUNTS not in user.groups or len(parts) != 4:
+            raise Rejected(f"{user.username} is not a service account")
+        identity = SpiffeId(self._trust_domain(), parts[2], parts[3])
+        return Caller(identity=identity, authenticated="service account token")

@@ -1,0 +1,156 @@
+"""A call of CreateCertificate, from bytes to bytes; the transport is `server`'s.
+
+    decode ─► who is it? ─► not too often? ─► which wishes are granted? ─► the authority signs
+
+The certificate names the caller whom the transport authenticated.  What the signing request says
+is ignored but for its proof of possession, as in Istio, so no field of it is even read here.
+
+Codes and messages are Istio's.  Details about a caller nobody vouches for go to the log only.
+
+Source: istio-semantics 4.2; istio security/pkg/server/ca/server.go.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from mutua.controlplane.certificates.caller import Authenticators, Caller, Shown, Unauthenticated
+from mutua.controlplane.certificates.messages import (
+    CertificateRequest,
+    NotARequest,
+    decode_request,
+    encode_response,
+)
+from mutua.controlplane.certificates.rate import RateLimit
+from mutua.foundation.errors import Denied, MutuaError, Rejected
+from mutua.identity.authority import MAX_TTL, Authority, IssuedChain
+from mutua.identity.validator import InvalidSvid
+
+IMPERSONATION: Final = "ImpersonatedIdentity"
+SIGNER: Final = "CertSigner"
+"""Keys of a request's metadata that Istio knows."""
+
+log = logging.getLogger(__name__)
+
+
+class Refused(MutuaError):
+    """The call fails.
+
+    Attributes:
+        status: Name of the gRPC status code.
+    """
+
+    code = "certificates.refused"
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CertificateService:
+    """Answers calls.
+
+    Attributes:
+        counts: Calls by outcome, under the names of Istio's counters (without `citadel_server_`).
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        authenticators: Authenticators,
+        *,
+        monotonic: Callable[[], float],
+        limit: RateLimit | None = None,
+    ) -> None:
+        """Serve an authority.
+
+        Args:
+            authority: Signs.
+            authenticators: Tell who is calling.
+            monotonic: Seconds of a clock that nobody sets.
+            limit: How often one caller may ask.
+        """
+        self._authority = authority
+        self._authenticators = authenticators
+        self._monotonic = monotonic
+        self._limit = limit or RateLimit()
+        self.counts: Counter[str] = Counter()
+
+    async def answer(self, data: bytes, shown: Shown) -> bytes:
+        """Answer one call.
+
+        Args:
+            data: An IstioCertificateRequest.
+            shown: What proves who sent it.
+
+        Raises:
+            Refused: With Istio's status and message.
+        """
+        self.counts["csr_count"] += 1
+        caller = await self._authenticated(shown)
+        wait = self._limit.admit(str(caller.identity), self._monotonic())
+        if wait:
+            raise Refused(
+                "RESOURCE_EXHAUSTED", f"too many requests of {caller.identity}: wait {wait:.1f} s"
+            )
+        try:
+            request = decode_request(data)
+        except NotARequest as error:
+            self.counts["csr_parsing_err_count"] += 1
+            raise Refused("INVALID_ARGUMENT", str(error)) from error
+        _require_grantable(request)
+        issued = self._signed(request, caller)
+        self.counts["success_cert_issuance_count"] += 1
+        return encode_response((issued.leaf, *issued.intermediates, issued.roots_pem))
+
+    async def _authenticated(self, shown: Shown) -> Caller:
+        try:
+            return await self._authenticators.authenticate(shown)
+        except Unauthenticated as error:
+            self.counts["authentication_failure_count"] += 1
+            log.warning("certificate refused: not authenticated", extra={"reason": str(error)})
+            raise Refused("UNAUTHENTICATED", "request authenticate failure") from error
+
+    def _signed(self, request: CertificateRequest, caller: Caller) -> IssuedChain:
+        # Cut before it becomes a timedelta, which cannot hold every int64.
+        seconds = max(0, min(request.seconds, int(MAX_TTL.total_seconds()) + 1))
+        try:
+            return self._authority.sign(
+                request.csr_pem,
+                caller.identity,
+                timedelta(seconds=seconds),
+                authenticated=caller.authenticated,
+            )
+        except MutuaError as error:
+            self.counts["csr_sign_err_count"] += 1
+            log.warning(
+                "certificate refused",
+                extra={"identity": str(caller.identity), "reason": str(error)},
+            )
+            text = f"{error}; {error.hint}" if error.hint else str(error)
+            raise Refused(_status_of(error), f"CSR signing error ({text})") from error
+
+
+def _require_grantable(request: CertificateRequest) -> None:
+    """Refuse wishes that would be dropped silently otherwise."""
+    if request.metadata.get(IMPERSONATION):
+        raise Refused("UNAUTHENTICATED", "request impersonation authentication failure")
+    if request.metadata.get(SIGNER):
+        raise Refused(
+            "INVALID_ARGUMENT",
+            f"CSR signing error (metadata.{SIGNER}: this mesh has one signer; remove the field)",
+        )
+
+
+def _status_of(error: MutuaError) -> str:
+    match error:
+        case InvalidSvid():
+            return "INTERNAL"
+        case Rejected():
+            return "INVALID_ARGUMENT"
+        case Denied():
+            return "PERMISSION_DENIED"
+        case _:
+            return "INTERNAL"

@@ -1,0 +1,58 @@
+"""When does the certificate server need new TLS settings, and what are they?"""
+
+import ssl
+from datetime import timedelta
+from typing import Final
+
+from mutua.controlplane.certificates.tls import SERVER_NAMES, server_context
+from mutua.foundation.clock import Clock
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
+from mutua.identity.x509 import Credential
+
+LIFETIME: Final = timedelta(days=365)
+"""Of the server's certificate; the signer's own end shortens it.  Source: istiod's DNS certificate,
+which lives as long as citadel's maximum."""
+
+RENEWED_AT: Final = 0.5
+"""Share of its life after which it is replaced, as of workload certificates."""
+
+
+class ServingCertificate:
+    """The server's certificate, and the bundle that its clients' are verified against."""
+
+    def __init__(self, authority: Authority, clock: Clock) -> None:
+        """Have certificates signed by an authority.
+
+        Args:
+            authority: Signs, and knows the bundle.
+            clock: Wall time.
+        """
+        self._authority = authority
+        self._clock = clock
+        self._server: Credential | None = None
+        self._is_outdated = True
+        authority.listen(self._outdated)
+
+    def renewed(self) -> ssl.SSLContext | None:
+        """Return new TLS settings when it is time for them, else None.
+
+        Raises:
+            MutuaError: The authority cannot sign now; what is in use stays.
+        """
+        if not self._is_due():
+            return None
+        identity = SpiffeId(self._authority.trust_domain, "istio-system", "istiod")
+        server = self._authority.server_credential(identity, SERVER_NAMES, LIFETIME)
+        context = server_context(server, self._authority.bundle)
+        self._server, self._is_outdated = server, False
+        return context
+
+    def _outdated(self) -> None:
+        self._is_outdated = True
+
+    def _is_due(self) -> bool:
+        if self._server is None or self._is_outdated:
+            return True
+        first, last = self._server.not_before, self._server.not_after
+        return not first <= self._clock.now() < first + (last - first) * RENEWED_AT
