@@ -153,7 +153,7 @@ async def test_what_istioctl_kube_inject_made_is_replaced() -> None:
     spec = ours["spec"]
     assert [one["name"] for one in spec["containers"]] == ["app", "istio-proxy"]
     assert [one["name"] for one in spec["initContainers"]] == ["migrate"]
-    assert [one["name"] for one in spec["volumes"]] == ["data", "istio-podinfo"]
+    assert [one["name"] for one in spec["volumes"]] == ["data", "istio-podinfo", "istio-token"]
     assert "command" not in spec["containers"][1]
 
 

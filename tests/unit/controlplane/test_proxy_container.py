@@ -182,7 +182,7 @@ def test_annotations() -> None:
     assert status == {
         "initContainers": None,
         "containers": ["istio-proxy"],
-        "volumes": ["istio-podinfo"],
+        "volumes": ["istio-podinfo", "istio-token"],
         "imagePullSecrets": None,
         "revision": "default",
     }

@@ -20,7 +20,7 @@ from mutua.cluster.apiserver.http import serve_http
 from mutua.cluster.apiserver.message import Reply, Request, Response
 from mutua.cluster.apiserver.objects import Objects
 from mutua.cluster.apiserver.registry import Registry
-from mutua.cluster.apiserver.reviews import review
+from mutua.cluster.apiserver.reviews import answer_token_review, review
 from mutua.cluster.apiserver.route import parse_path
 from mutua.cluster.apiserver.status import (
     Forbidden,
@@ -30,7 +30,7 @@ from mutua.cluster.apiserver.status import (
 )
 from mutua.cluster.apiserver.streaming_port import StreamingBackend
 from mutua.cluster.apiserver.subresources import Subresources
-from mutua.cluster.apiserver.token_review import TokenReviewer, answer_token_review
+from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import TokenIssuer
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError

@@ -11,21 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from mutua.api.object import PODS, SERVICE_ACCOUNTS, Object, Resource
-from mutua.cluster.apiserver import body
-from mutua.cluster.apiserver.call import Call
-from mutua.cluster.apiserver.message import Response
-from mutua.cluster.apiserver.render import json_response
-from mutua.cluster.apiserver.status import bad_request
+from mutua.api.object import PODS, SERVICE_ACCOUNTS, Resource
 from mutua.cluster.apiserver.tokens import ISSUER, Account, BadToken, TokenIssuer
 from mutua.foundation.clock import Clock, parse_rfc3339
 from mutua.store.port import NotFound, ObjectStore
 
 DELETION_GRACE: Final = timedelta(seconds=60)
 """How long after its announced deletion a pod's token still works.  Source: claims.go, `leeway`."""
-
-MAX_AUDIENCES: Final = 16
-"""How many of a review's audiences are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +90,3 @@ class TokenReviewer:
         deleted = metadata.get("deletionTimestamp")
         if deleted and self._clock.now() > parse_rfc3339(deleted) + DELETION_GRACE:
             raise BadToken(f"the token is bound to {named}, which is being deleted")
-
-
-async def answer_token_review(call: Call, reviewer: TokenReviewer) -> Response:
-    """Answer a TokenReview: an unknown token is an answer, not a failure.
-
-    Raises:
-        Refusal: The question is malformed.
-    """
-    sent = body.completed(body.decode_object(call.request), call.target)
-    spec = sent.get("spec") or {}
-    token, audiences = spec.get("token"), spec.get("audiences") or [ISSUER]
-    if not isinstance(token, str) or not token or not all(isinstance(a, str) for a in audiences):
-        raise bad_request("spec.token: a token; spec.audiences: strings")
-    status: Object
-    try:
-        found = await reviewer.review_any(token, audiences[:MAX_AUDIENCES])
-    except BadToken as error:
-        status = {"user": {}, "error": str(error)}
-    else:
-        extra = {}
-        if found.account.pod:
-            prefix = "authentication.kubernetes.io/pod-"
-            extra = {f"{prefix}name": [found.account.pod], f"{prefix}uid": [found.account.pod_uid]}
-        user = {
-            "username": str(found.account),
-            "uid": found.account.uid,
-            "groups": list(found.groups),
-            "extra": extra,
-        }
-        status = {"authenticated": True, "user": user, "audiences": [found.audience]}
-    answer = sent | {"metadata": {"creationTimestamp": None}, "status": status}
-    return json_response(answer, status=201)

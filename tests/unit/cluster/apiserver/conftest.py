@@ -33,7 +33,7 @@ class Everybody(Authenticator):
     """Takes everybody for the owner, unless they say `X-User`."""
 
     @override
-    def authenticate(self, request: Request) -> User | None:
+    async def authenticate(self, request: Request) -> User | None:
         name = request.header("x-user")
         if name == "nobody":
             return None
