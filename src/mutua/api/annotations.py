@@ -32,7 +32,19 @@ LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error", "critical", "
 """Of Envoy."""
 
 HOLD: Final = "holdApplicationUntilProxyStarts"
-"""The one field of proxy.istio.io/config that may be given: mutua always does it."""
+"""Field of proxy.istio.io/config that may be given and changes nothing: mutua always does it."""
+
+METADATA: Final = "proxyMetadata"
+"""Field of proxy.istio.io/config with settings of the agent, as Istio's agent reads them from its
+environment."""
+
+SIGNATURE, CURVE, RSA_SIZE = "ECC_SIGNATURE_ALGORITHM", "ECC_CURVE", "WORKLOAD_RSA_KEY_SIZE"
+METADATA_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
+    SIGNATURE: ("ECDSA",),
+    CURVE: ("P256", "P384"),
+    RSA_SIZE: ("2048", "3072", "4096"),
+}
+"""What proxyMetadata may set, to what."""
 
 ALL: Final = "*"
 
@@ -144,16 +156,42 @@ _count: Final = _matches(re.compile(r"[0-9]{1,6}"), "a whole number")
 _boolean: Final = _one_of("true", "false")
 
 
+def proxy_metadata(given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return proxyMetadata of valid annotations."""
+    config = _read_config(given.get(CONFIG, "{}"))
+    return config.get(METADATA) or {}
+
+
+def _read_config(value: str) -> Any:
+    # Text only: merge keys, with which a small document grows without end, mean nothing here.
+    return yaml.load(value, Loader=yaml.BaseLoader)
+
+
+def _metadata_complaint(metadata: Any) -> str:
+    if not isinstance(metadata, dict):
+        return f"{METADATA} must be a mapping"
+    for name, value in metadata.items():
+        allowed = METADATA_VALUES.get(str(name))
+        if allowed is None:
+            return f"not supported by mutua: {METADATA}.{name}"
+        if value not in allowed:
+            return f"{METADATA}.{name} must be one of {', '.join(allowed)}"
+    if CURVE in metadata and SIGNATURE not in metadata and RSA_SIZE in metadata:
+        return f"{METADATA}: {CURVE} and {RSA_SIZE} exclude each other"
+    return ""
+
+
 def _config(value: str) -> str:
     try:
-        # Text only: merge keys, with which a small document grows without end, mean nothing here.
-        config: Any = yaml.load(value, Loader=yaml.BaseLoader)
+        config = _read_config(value)
     except (yaml.YAMLError, RecursionError):
         return "must be YAML"
     if not isinstance(config, dict):
         return "must be a YAML mapping"
-    if others := [str(key) for key in config if key != HOLD]:
+    if others := [str(key) for key in config if key not in {HOLD, METADATA}]:
         return f"not supported by mutua: {', '.join(others)}"
+    if complaint := _metadata_complaint(config.get(METADATA) or {}):
+        return complaint
     is_boolean = str(config.get(HOLD, "true")) in {"true", "false"}
     return "" if is_boolean else f"{HOLD} must be true or false"
 

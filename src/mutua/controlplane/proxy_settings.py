@@ -8,9 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mutua.api.annotations import READINESS, SIDECAR, annotations, proxy_errors
+from mutua.api.annotations import (
+    CURVE,
+    READINESS,
+    RSA_SIZE,
+    SIDECAR,
+    SIGNATURE,
+    annotations,
+    proxy_errors,
+    proxy_metadata,
+)
 from mutua.api.object import Object
 from mutua.api.verdict import Verdict
+from mutua.identity.x509 import KeyAlgorithm
 
 DEFAULT_RESOURCES: Final = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -28,12 +38,14 @@ class ProxySettings:
         resources: Of the container.
         readiness: Fields of the readiness probe that differ from the default; seconds and counts.
         is_probed: Whether there is a readiness probe.
+        key_algorithm: Of the workload's key.
     """
 
     log_level: str
     resources: Mapping[str, Mapping[str, str]]
     readiness: Mapping[str, int]
     is_probed: bool
+    key_algorithm: KeyAlgorithm = KeyAlgorithm.P256
 
 
 def proxy_settings(pod: Object) -> ProxySettings:
@@ -53,7 +65,19 @@ def proxy_settings(pod: Object) -> ProxySettings:
             if f"{READINESS}{name}" in given
         },
         is_probed=given.get("status.sidecar.istio.io/port") != "0",
+        key_algorithm=_key_algorithm(proxy_metadata(given)),
     )
+
+
+def _key_algorithm(metadata: Mapping[str, str]) -> KeyAlgorithm:
+    """Istio's rule: with ECC_SIGNATURE_ALGORITHM an EC key, else RSA.
+
+    Deviates where nothing is said: P-256, of which a proxy makes thousands in the time of one RSA
+    key, and every peer of the last fifteen years verifies it.
+    """
+    if RSA_SIZE in metadata and SIGNATURE not in metadata:
+        return KeyAlgorithm(f"RSA {metadata[RSA_SIZE]}")
+    return KeyAlgorithm.P384 if metadata.get(CURVE) == "P384" else KeyAlgorithm.P256
 
 
 def _resources(given: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
