@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.x509 import KeyAlgorithm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,9 +14,11 @@ class Workload:
     Attributes:
         uid: The pod's uid: one incarnation, one key.
         identity: Its SPIFFE ID.
+        key_algorithm: Of its keys.
         certs_dir: Where the certificate files go (/etc/certs of the pod's istio-proxy), or None.
     """
 
     uid: str
     identity: SpiffeId
+    key_algorithm: KeyAlgorithm = KeyAlgorithm.P256
     certs_dir: Path | None = None

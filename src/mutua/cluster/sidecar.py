@@ -113,7 +113,12 @@ class MeshSidecars(SidecarProvider):
         meta = pod["metadata"]
         account = pod["spec"].get("serviceAccountName") or "default"
         identity = SpiffeId(self.settings.current.trust_domain, meta["namespace"], account)
-        workload = Workload(uid=meta["uid"], identity=identity, certs_dir=folders["certs"])
+        workload = Workload(
+            uid=meta["uid"],
+            identity=identity,
+            key_algorithm=proxy_settings(pod).key_algorithm,
+            certs_dir=folders["certs"],
+        )
         secrets = await self.agent.add(workload)
         feed = self.control_plane.add(meta["uid"])
         reports = self._logs.handler(self.witness(meta["uid"]))
