@@ -33,7 +33,7 @@ from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
-from mutua.identity.csr import new_request
+from mutua.identity.csr import SigningRequest, new_request
 from mutua.identity.renewal import schedule
 from mutua.identity.rotation import Evidence
 from mutua.identity.x509 import parse_certificates
@@ -230,8 +230,7 @@ class Agent:
             held.busy = False
 
     async def _request(self, workload: Workload) -> WorkloadSecret:
-        # In a thread, because an RSA key takes as long as a thousand P-256 ones.
-        request = await asyncio.to_thread(new_request, workload.identity, workload.key_algorithm)
+        request = await _new_request(workload)
         async with asyncio.timeout(SIGNING_TIMEOUT):
             issued = await self._issuer.sign(request.csr_pem, workload)
         if parse_certificates(issued.leaf)[0].public_key() != request.key.public:
@@ -264,6 +263,12 @@ class Agent:
                 "retry_in": round(delay, 1),
             },
         )
+
+
+async def _new_request(workload: Workload) -> SigningRequest:
+    if workload.key_algorithm.is_slow:
+        return await asyncio.to_thread(new_request, workload.identity, workload.key_algorithm)
+    return new_request(workload.identity, workload.key_algorithm)
 
 
 def _status(held: _Held) -> CertificateStatus:

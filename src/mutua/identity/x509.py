@@ -60,6 +60,11 @@ class KeyAlgorithm(Enum):
     RSA3072 = "RSA 3072"
     RSA4096 = "RSA 4096"
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether making one takes as long as thousands of elliptic-curve keys: up to seconds."""
+        return self.value.startswith("RSA")
+
 
 class Malformed(Rejected):
     """The text is not the PEM object it should be."""

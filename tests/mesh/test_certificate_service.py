@@ -1,0 +1,183 @@
+"""Istio's CSR service in a real mesh: pods ask over the network, with the tokens they have."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from mutua.testing.running_mesh import RunningMesh, eventually
+
+TOKEN = "/var/run/secrets/tokens/istio-token"
+IDENTITY = "spiffe://cluster.local/ns/{}/sa/{}"
+
+CLIENT = Path(__file__).with_name("ask_for_a_certificate.py")
+"""What runs in the pod."""
+
+MANIFEST = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: shop}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: web, namespace: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 8000}]}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: shop
+  labels: {app: web}
+  annotations:
+    proxy.istio.io/config: |
+      proxyMetadata: {WORKLOAD_RSA_KEY_SIZE: 2048}
+spec:
+  serviceAccountName: web
+  containers:
+  - name: app
+    image: python
+    command: [python3, -m, http.server, "8000"]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: client
+  namespace: shop
+  annotations:
+    proxy.istio.io/config: |
+      proxyMetadata: {ECC_SIGNATURE_ALGORITHM: ECDSA, ECC_CURVE: P384}
+spec:
+  containers:
+  - {name: app, image: python, command: [sleep, infinity]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: outside}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: robot, namespace: outside}
+spec:
+  containers:
+  - name: app
+    image: python
+    command: [sleep, infinity]
+    volumeMounts:
+    - {name: tokens, mountPath: /var/run/secrets/tokens}
+    - {name: roots, mountPath: /roots}
+  volumes:
+  - name: roots
+    configMap: {name: istio-ca-root-cert}
+  - name: tokens
+    projected:
+      sources:
+      - serviceAccountToken: {audience: istio-ca, expirationSeconds: 3600, path: istio-token}
+      - serviceAccountToken: {audience: vault, expirationSeconds: 3600, path: other-token}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pods(mesh: RunningMesh) -> None:
+    mesh.apply(MANIFEST)
+    for namespace in ("shop", "outside"):
+        mesh.kubectl(
+            *("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s")
+        )
+
+
+def ask(mesh: RunningMesh, pod: str, *argv: str, stdin: str = "") -> dict[str, Any]:
+    """Ask from inside a pod; return {"chain": [...]} or {"status": …, "details": …}."""
+    namespace, _, name = pod.partition("/")
+    program = ["exec", "-i", "-n", namespace, name, "-c", "app", "--", sys.executable, "-c"]
+    done = mesh.kubectl(*program, CLIENT.read_text(), *argv, stdin=stdin)
+    return json.loads(done.stdout)
+
+
+def names(pem: str) -> list[str]:
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return found.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def token_of(mesh: RunningMesh, pod: str, container: str, path: str = TOKEN) -> str:
+    namespace, _, name = pod.partition("/")
+    return mesh.kubectl("exec", "-n", namespace, name, "-c", container, "--", "cat", path).stdout
+
+
+def test_a_pods_token_buys_a_certificate_of_its_account(mesh: RunningMesh) -> None:
+    answer = ask(mesh, "outside/robot", TOKEN, "spiffe://cluster.local/ns/shop/sa/web")
+
+    assert names(answer["chain"][0]) == [IDENTITY.format("outside", "default")]
+    assert "PRIVATE" not in json.dumps(answer)
+
+
+def test_a_token_of_another_audience_is_refused(mesh: RunningMesh) -> None:
+    answer = ask(mesh, "outside/robot", "/var/run/secrets/tokens/other-token", "x")
+
+    assert answer["status"] == "UNAUTHENTICATED"
+
+
+def test_a_proxys_token_is_the_proxys_alone_and_dies_with_its_pod(mesh: RunningMesh) -> None:
+    stolen = token_of(mesh, "shop/web", "istio-proxy")
+    hidden = ["exec", "-n", "shop", "web", "-c", "app", "--", "cat", TOKEN]
+    assert mesh.kubectl(*hidden, check=False).returncode != 0
+    assert names(ask(mesh, "outside/robot", "-", "x", stdin=stolen)["chain"][0]) == [
+        IDENTITY.format("shop", "web")
+    ]
+    web = mesh.get("pod", "web", "-n", "shop")
+
+    mesh.kubectl("delete", "pod", "web", "-n", "shop", "--wait=true")
+
+    assert ask(mesh, "outside/robot", "-", "x", stdin=stolen)["status"] == "UNAUTHENTICATED"
+    assert web["spec"]["containers"][-1]["volumeMounts"][-1]["mountPath"] == str(Path(TOKEN).parent)
+    mesh.apply(MANIFEST)
+    mesh.kubectl("wait", "--for=condition=Ready", "pod/web", "-n", "shop", "--timeout=60s")
+    assert ask(mesh, "outside/robot", "-", "x", stdin=stolen)["status"] == "UNAUTHENTICATED"
+
+
+def test_kubectl_makes_tokens_that_work(mesh: RunningMesh) -> None:
+    argv = ["create", "token", "web", "-n", "shop", "--audience", "istio-ca"]
+    loose = mesh.kubectl(*argv).stdout.strip()
+    bound = mesh.kubectl(
+        *argv, "--bound-object-kind", "Pod", "--bound-object-name", "web"
+    ).stdout.strip()
+
+    for token in (loose, bound):
+        answer = ask(mesh, "outside/robot", "-", "x", stdin=token)
+        assert names(answer["chain"][0]) == [IDENTITY.format("shop", "web")]
+
+
+def test_proxies_with_an_rsa_and_a_p384_key_talk(mesh: RunningMesh) -> None:
+    keys = {}
+    for pod in ("web", "client"):
+        cat = ["exec", "-n", "shop", pod, "-c", "istio-proxy", "--"]
+        text = mesh.kubectl(*cat, "cat", "/etc/certs/cert-chain.pem").stdout
+        keys[pod] = x509.load_pem_x509_certificate(text.encode()).public_key()
+    assert isinstance(keys["web"], rsa.RSAPublicKey)
+    assert isinstance(keys["client"], ec.EllipticCurvePublicKey)
+    assert isinstance(keys["client"].curve, ec.SECP384R1)
+
+    call = ["exec", "-n", "shop", "client", "-c", "app", "--", "curl", "-sf", "http://web:8000/"]
+    eventually(lambda: mesh.kubectl(*call, check=False).returncode == 0, "the two talk, STRICT")
+
+
+def test_the_port_is_not_the_hosts(mesh: RunningMesh) -> None:
+    listening = subprocess.run(
+        ["ss", "-Hltn", "sport", "=", ":15012"], capture_output=True, text=True, check=False
+    )
+    assert ":15012" not in listening.stdout
