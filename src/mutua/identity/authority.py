@@ -52,6 +52,12 @@ WORKLOAD: Final = "workload"
 SERVER: Final = "server"
 """The template of the control plane's own TLS servers' certificates, as the journal names it."""
 
+PURPOSES: Final = x509.ExtendedKeyUsage(
+    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+)
+NO_NAME: Final = subject_name("", [])
+"""What all workload certificates have in common, made once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedChain:
@@ -301,9 +307,8 @@ class Authority:
         self, identity: SpiffeId, blank: x509.CertificateBuilder
     ) -> x509.CertificateBuilder:
         uri = x509.UniformResourceIdentifier(str(identity))
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         return (
-            blank.subject_name(subject_name("", []))
+            blank.subject_name(NO_NAME)
             .add_extension(x509.SubjectAlternativeName([uri]), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+            .add_extension(PURPOSES, critical=False)
         )

@@ -8,14 +8,16 @@ certificate that should not exist.
 Sources: SPIFFE X509-SVID sections 2 to 5; RFC 5280 section 4; istio-semantics 4.3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mutua.foundation.errors import Denied
@@ -49,6 +51,9 @@ PURPOSES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOI
 
 USAGES: Final = frozenset({"digital_signature", "key_encipherment"})
 """Key usages of a leaf; in particular neither key_cert_sign nor crl_sign (section 4.3)."""
+
+SIGNERS: Final = 16
+"""Signers whose keys stay in memory: an authority has one or two at a time."""
 
 MAX_SERIAL_BITS: Final = 159
 """Twenty octets with the sign bit clear (RFC 5280 section 4.1.2.2)."""
@@ -110,31 +115,33 @@ def require_valid_svid(pem: str, expected: Expectation) -> x509.Certificate:
 
 
 def _violations(leaf: x509.Certificate, expected: Expectation) -> Iterator[str]:
-    yield from _shape(leaf)
-    if leaf.extensions and {e.oid for e in leaf.extensions} == EXTENSIONS:
+    extensions = [*leaf.extensions]
+    yield from _shape(leaf, extensions)
+    if {e.oid for e in extensions} == EXTENSIONS:
         yield from _name(leaf, expected.identity)
         yield from _purpose(leaf)
         yield from _identifiers(leaf, expected.signer)
     yield from _validity(leaf, expected)
     yield from _signature(leaf, expected.signer)
-    if leaf.public_key() != expected.public_key:
+    key = leaf.public_key()
+    if key != expected.public_key:
         yield "the public key is not the request's"
-    if leaf.public_key() == expected.signer.public_key():
+    if key == _key_of(expected.signer):
         yield "the public key is the signer's own"
 
 
-def _shape(leaf: x509.Certificate) -> Iterator[str]:
+def _shape(leaf: x509.Certificate, extensions: Sequence[x509.Extension[Any]]) -> Iterator[str]:
     if leaf.version is not x509.Version.v3:
         yield "not an X.509 v3 certificate"
     if not 0 < leaf.serial_number < 1 << MAX_SERIAL_BITS:
         yield "serial number out of range"
     if leaf.subject.rdns:
         yield "the subject is not empty"
-    present = {e.oid for e in leaf.extensions}
+    present = {e.oid for e in extensions}
     if present != EXTENSIONS:
         odd = ", ".join(sorted(oid.dotted_string for oid in present ^ EXTENSIONS))
         yield f"missing or unexpected extensions: {odd}"
-    critical = {e.oid for e in leaf.extensions if e.critical}
+    critical = {e.oid for e in extensions if e.critical}
     if critical != CRITICAL:
         odd = ", ".join(sorted(oid.dotted_string for oid in critical ^ CRITICAL))
         yield f"wrong criticality of extensions: {odd}"
@@ -177,12 +184,24 @@ _USAGE_NAMES: Final = (
 
 def _identifiers(leaf: x509.Certificate, signer: x509.Certificate) -> Iterator[str]:
     authority = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    try:
-        own = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:  # an authority that somebody else made
-        own = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
-    if authority.key_identifier != own.digest:
+    if authority.key_identifier != _identifier_of(signer):
         yield "the authority key identifier is not the signer's"
+
+
+# What is read of the signer, once per authority and not once per signature.
+
+
+@lru_cache(maxsize=SIGNERS)
+def _identifier_of(signer: x509.Certificate) -> bytes:
+    try:
+        return signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:  # an authority that somebody else made
+        return x509.SubjectKeyIdentifier.from_public_key(signer.public_key()).digest
+
+
+@lru_cache(maxsize=SIGNERS)
+def _key_of(signer: x509.Certificate) -> object:
+    return signer.public_key()
 
 
 def _validity(leaf: x509.Certificate, expected: Expectation) -> Iterator[str]:
@@ -202,6 +221,16 @@ def _signature(leaf: x509.Certificate, signer: x509.Certificate) -> Iterator[str
     if not isinstance(leaf.signature_hash_algorithm, hashes.SHA256 | hashes.SHA384):
         yield "weak signature hash"
     try:
-        leaf.verify_directly_issued_by(signer)
+        _verify(leaf, signer)
     except (InvalidSignature, ValueError, TypeError):
         yield "not signed by the signer"
+
+
+def _verify(leaf: x509.Certificate, signer: x509.Certificate) -> None:
+    key, algorithm = _key_of(signer), leaf.signature_hash_algorithm
+    if not isinstance(key, ec.EllipticCurvePublicKey) or algorithm is None:
+        return leaf.verify_directly_issued_by(signer)
+    # The same, without reading the signer's key out of its certificate each time.
+    if leaf.issuer != signer.subject:
+        raise ValueError("the issuer is not the signer's subject")
+    return key.verify(leaf.signature, leaf.tbs_certificate_bytes, ec.ECDSA(algorithm))

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache, lru_cache
 from typing import Final, cast, final
 
 from cryptography import x509
@@ -408,6 +409,7 @@ def blank_certificate(
     )
 
 
+@cache
 def key_usage(*, for_ca: bool) -> x509.KeyUsage:
     """Return the key usage of an authority or of a leaf; for modules of mutua.identity only."""
     return x509.KeyUsage(
@@ -421,6 +423,9 @@ def key_usage(*, for_ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+NO_AUTHORITY: Final = x509.BasicConstraints(ca=False, path_length=None)
 
 
 def sign_leaf(
@@ -442,7 +447,7 @@ def sign_leaf(
     return (
         builder.issuer_name(issuer.subject)
         .public_key(public_key)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(NO_AUTHORITY, critical=True)
         .add_extension(key_usage(for_ca=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(authority_key_identifier(issuer), critical=False)
@@ -450,6 +455,7 @@ def sign_leaf(
     )
 
 
+@lru_cache(maxsize=16)  # read once per authority, not per signature
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """Return how what an authority signs refers to its key; for modules of mutua.identity only."""
     try:
