@@ -28,6 +28,8 @@ EXPECTED: Final = {
     "sidecars / hand-written: requests/s",
     "private memory per meshed pod",
     "certificates signed",
+    "certificates signed: OpenSSL's floor",
+    "certificates over gRPC",
 }
 
 EXECS: Final = 60

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from mutua.cli.bench import measure
+from mutua.cli.bench.certificates import certificates
 from mutua.cli.bench.figure import Figure
 from mutua.cli.bench.propagation import SIZES, propagation
 from mutua.cli.bench.rotation import rotation
@@ -57,7 +58,7 @@ def command(output: str, json_file: Path | None, *, quick: bool) -> None:
 def run(size: dict[str, Any]) -> list[Figure]:
     """Take every measurement, saying on stderr which one is being taken."""
     _say("certificates")
-    figures = measure.signing(size["signing"])
+    figures = certificates(size["signing"])
     _say("another root, and many renewals")
     figures += rotation(*size["rotation"])
     _say("propagation to many proxies")

@@ -228,17 +228,3 @@ def _private_bytes(pid: int) -> int:
         return 0  # it ended while we looked
     lines = (line.split() for line in rollup.splitlines() if line.startswith("Private_"))
     return sum(int(kilobytes) * 1024 for name, kilobytes, _ in lines if "Hugetlb" not in name)
-
-
-def signing(seconds: float) -> list[Figure]:
-    """Signing requests per second, in this process, on one core."""
-    clock = SystemClock()
-    ca = self_signed_ca("bench", lifetime=timedelta(days=1), clock=clock)
-    authority = Authority(ca, FLOOR_IDENTITY.trust_domain, clock)
-    request = new_request(FLOOR_IDENTITY)
-    count, begin = 0, time.process_time()
-    while (spent := time.process_time() - begin) < seconds:
-        authority.sign(request.csr_pem, FLOOR_IDENTITY)
-        count += 1
-    method = "verify request, sign P-256, re-read and validate; per second of CPU, one process"
-    return [Figure("certificates signed", count / spent, "1/s", method)]

@@ -75,7 +75,7 @@ class CertificateService:
         self._authority = authority
         self._authenticators = authenticators
         self._monotonic = monotonic
-        self._limit = limit or RateLimit()
+        self._limit = RateLimit() if limit is None else limit
         self.counts: Counter[str] = Counter()
 
     async def answer(self, data: bytes, shown: Shown) -> bytes:
