@@ -342,3 +342,66 @@ def test_refusals_of_the_containers_reach_the_user(cluster: Cluster) -> None:
     assert "is not valid for pod" in cluster.kubectl("logs", "p", "-c", "no", fails=True)
     assert "cannot run sh -c" in cluster.kubectl("exec", "p", "--", "sh", "-c", "x", fails=True)
     assert 'pods "q" not found' in cluster.kubectl("exec", "q", "--", "true", fails=True)
+
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop}
+spec: {serviceAccountName: robot, containers: [{name: app, image: x}]}
+"""
+
+
+def review(cluster: Cluster, token: str, audience: str) -> dict[str, Any]:
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [audience]},
+    }
+    answer = cluster.kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(asked))
+    return json.loads(answer)["status"]
+
+
+def test_tokens_are_bound_to_pods_and_reviewed(cluster: Cluster) -> None:
+    k = cluster.kubectl
+    k("create", "namespace", "shop")
+    k("create", "serviceaccount", "robot", "-n", "shop")
+    k("create", "serviceaccount", "other", "-n", "shop")
+    k("apply", "-f", "-", stdin=POD)
+    uid = stored(cluster, "pod", "web-1", "shop")["metadata"]["uid"]
+    argv = ["create", "token", "robot", "-n", "shop", "--audience=istio-ca"]
+    to_pod = ["--bound-object-kind=Pod", "--bound-object-name=web-1"]
+    token = k(*argv, *to_pod, f"--bound-object-uid={uid}").strip()
+
+    found = review(cluster, token, "istio-ca")
+    assert found["authenticated"]
+    assert found["audiences"] == ["istio-ca"]
+    assert found["user"]["username"] == "system:serviceaccount:shop:robot"
+    assert "system:serviceaccounts" in found["user"]["groups"]
+    assert found["user"]["extra"]["authentication.kubernetes.io/pod-uid"] == [uid]
+    assert "another audience" in review(cluster, token, "vault")["error"]
+    assert "not a token" in review(cluster, "x.y.z", "istio-ca")["error"]
+
+    k("delete", "pod", "web-1", "-n", "shop", "--now")
+    gone = review(cluster, token, "istio-ca")
+    assert not gone.get("authenticated")
+    assert "pod shop/web-1, which is gone" in gone["error"]
+
+
+def test_tokens_that_are_refused(cluster: Cluster) -> None:
+    k = cluster.kubectl
+    k("create", "namespace", "shop")
+    for name in ("robot", "other"):
+        k("create", "serviceaccount", name, "-n", "shop")
+    k("apply", "-f", "-", stdin=POD)
+    argv = ["create", "token", "robot", "-n", "shop"]
+    to_pod = ["--bound-object-kind=Pod", "--bound-object-name=web-1"]
+
+    assert "less than 10 minutes" in k(*argv, "--duration=60s", fails=True)
+    assert "does not match the UID" in k(*argv, *to_pod, "--bound-object-uid=x", fails=True)
+    other = ["create", "token", "other", "-n", "shop", *to_pod]
+    assert "different serviceaccount name" in k(*other, fails=True)
+    missing = [*argv, "--bound-object-kind=Pod", "--bound-object-name=web-2"]
+    assert 'pods "web-2" not found' in k(*missing, fails=True)
+    secret = [*argv, "--bound-object-kind=Secret", "--bound-object-name=s"]
+    assert "bound to a v1 Pod or to nothing" in k(*secret, fails=True)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,18 @@ kind: Pod
 metadata:
   name: client
   namespace: shop
+  labels: {app: client}
   annotations:
     proxy.istio.io/config: |
       proxyMetadata: {ECC_SIGNATURE_ALGORITHM: ECDSA, ECC_CURVE: P384}
 spec:
   containers:
-  - {name: app, image: python, command: [sleep, infinity]}
+  - {name: app, image: python, command: [python3, -m, http.server, "8000"]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: client, namespace: shop}
+spec: {selector: {app: client}, ports: [{name: http, port: 8000}]}
 ---
 apiVersion: v1
 kind: Namespace
@@ -172,8 +179,11 @@ def test_proxies_with_an_rsa_and_a_p384_key_talk(mesh: RunningMesh) -> None:
     assert isinstance(keys["client"], ec.EllipticCurvePublicKey)
     assert isinstance(keys["client"].curve, ec.SECP384R1)
 
-    call = ["exec", "-n", "shop", "client", "-c", "app", "--", "curl", "-sf", "http://web:8000/"]
-    eventually(lambda: mesh.kubectl(*call, check=False).returncode == 0, "the two talk, STRICT")
+    for caller, server in (("client", "web"), ("web", "client")):
+        call = ["exec", "-n", "shop", caller, "-c", "app", "--"]
+        call += ["curl", "-sf", f"http://{server}:8000/"]
+        answered = partial(mesh.kubectl, *call, check=False)
+        eventually(lambda: answered().returncode == 0, f"{caller} reaches {server}, STRICT")  # noqa: B023
 
 
 def test_the_port_is_not_the_hosts(mesh: RunningMesh) -> None:

@@ -209,10 +209,18 @@ class FakeSidecars(SidecarProvider):
 
 
 class FakeTokens(TokenIssuer):
-    """Tokens that say what they are for."""
+    """Tokens that say what they are for.
+
+    Attributes:
+        issued: How many there were.
+    """
+
+    def __init__(self) -> None:
+        self.issued = 0
 
     @override
     async def issue(self, pod: Object, audience: str, expiry: int) -> str:
+        self.issued += 1
         metadata, account = pod["metadata"], pod["spec"].get("serviceAccountName") or "default"
         return f"{metadata['namespace']}/{account}/{metadata['name']}/{audience}/{expiry}"
 
@@ -226,6 +234,7 @@ class FakeNode:
         self.containers = FakeContainers(clock)
         self.network = FakeNetwork()
         self.prober = FakeProber()
+        self.tokens = FakeTokens()
         self.sidecars = FakeSidecars()
         self.layout = Layout("test", directory / "state", directory / "run")
         self.settings = NodeSettings(layout=self.layout, python="python3", path="/usr/bin:/bin")
@@ -242,7 +251,7 @@ class FakeNode:
             events=events,
             clock=self.clock,
             sidecars=self.sidecars,
-            tokens=FakeTokens(),
+            tokens=self.tokens,
         )
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:

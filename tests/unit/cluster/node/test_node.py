@@ -479,6 +479,27 @@ async def test_an_edited_config_map_reaches_the_running_pod(world: Callable[[], 
         assert mount.read_only
 
 
+TOKEN = {
+    "name": "token",
+    "projected": {
+        "sources": [{"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]
+    },
+}
+
+
+async def test_a_token_is_replaced_at_four_fifths_of_its_life(world: Callable[[], World]) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod(volumes=[TOKEN]))
+        await cluster.when(is_ready)
+        begun = cluster.clock.now()
+        assert cluster.node.tokens.issued == 1
+
+        await cluster.until(lambda: cluster.node.tokens.issued == 2, 1000.0)
+
+        assert 480 <= (cluster.clock.now() - begun).total_seconds() <= 495
+
+
 async def test_a_missing_secret_delays_the_pod_until_it_is_there(
     world: Callable[[], World],
 ) -> None:
