@@ -344,7 +344,7 @@ def test_refusals_of_the_containers_reach_the_user(cluster: Cluster) -> None:
     assert 'pods "q" not found' in cluster.kubectl("exec", "q", "--", "true", fails=True)
 
 
-POD = """
+ROBOT = """
 apiVersion: v1
 kind: Pod
 metadata: {name: web-1, namespace: shop}
@@ -367,7 +367,7 @@ def test_tokens_are_bound_to_pods_and_reviewed(cluster: Cluster) -> None:
     k("create", "namespace", "shop")
     k("create", "serviceaccount", "robot", "-n", "shop")
     k("create", "serviceaccount", "other", "-n", "shop")
-    k("apply", "-f", "-", stdin=POD)
+    k("apply", "-f", "-", stdin=ROBOT)
     uid = stored(cluster, "pod", "web-1", "shop")["metadata"]["uid"]
     argv = ["create", "token", "robot", "-n", "shop", "--audience=istio-ca"]
     to_pod = ["--bound-object-kind=Pod", "--bound-object-name=web-1"]
@@ -393,7 +393,7 @@ def test_tokens_that_are_refused(cluster: Cluster) -> None:
     k("create", "namespace", "shop")
     for name in ("robot", "other"):
         k("create", "serviceaccount", name, "-n", "shop")
-    k("apply", "-f", "-", stdin=POD)
+    k("apply", "-f", "-", stdin=ROBOT)
     argv = ["create", "token", "robot", "-n", "shop"]
     to_pod = ["--bound-object-kind=Pod", "--bound-object-name=web-1"]
 
