@@ -165,7 +165,7 @@ class Mesh:
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._rules = View(self.registry, RULES)
         self._agent = Agent(LocalIssuer(authority), clock, rng.random)
-        self._certificates = CertificateServer(
+        self._certificate_server = CertificateServer(
             CertificateService(
                 authority,
                 Authenticators(
@@ -263,7 +263,7 @@ class Mesh:
             "agent": self._agent.run,
             "certificates": self._certificates.run,
             "trust domain": self._trust_domain.run,
-            "certificates": self._serve_certificates,
+            "certificate server": self._serve_certificates,
             "root certificates": self._root_certificates.run,
             "dns": self._names.run,
             "node": announced("starting the node", self._run_node),
@@ -313,7 +313,7 @@ class Mesh:
         address = (self._node_address, CERTIFICATES_PORT)
         with socket.create_server(address, backlog=128) as listener:
             listener.settimeout(0)
-            await self._certificates.serve(listener, ready)
+            await self._certificate_server.serve(listener, ready)
 
     async def _serve_api(self, ready: Ready) -> None:
         listener, layout = self._outside.listener, self._settings.layout
