@@ -14,6 +14,7 @@ import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -157,7 +158,8 @@ class Mesh:
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._rules = View(self.registry, RULES)
-        self._agent = Agent(LocalIssuer(authority), clock, rng.random)
+        ttl = timedelta(seconds=settings.workload_cert_ttl)
+        self._agent = Agent(LocalIssuer(authority, ttl), clock, rng.random)
         self._mesh_config = MeshConfigFollower(
             self.registry, live, self._tell, settings.trust_domain
         )
