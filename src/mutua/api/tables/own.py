@@ -78,22 +78,31 @@ CERTIFICATE_AUTHORITY: Final = root(
     ),
 )
 
-WORKLOAD_CERTIFICATE: Final = root(
-    "WorkloadCertificate",
-    status=struct(
-        "WorkloadCertificateStatus",
-        spiffeID=STRING,
-        serialNumber=STRING,
-        issuer=STRING,
-        signer=struct("CertificateSigner", fingerprint=STRING, notAfter=TIME),
-        notBefore=TIME,
-        notAfter=TIME,
-        renewAt=TIME,
-        keyAlgorithm=STRING,
-        roots=STRINGS,
-        rootsConfirmed=BOOLEAN,
-        lastIssuedAt=TIME,
-        failures=INT64,
-        lastError=STRING,
     ),
 )
+
+REVOCATION: Final = root(
+    "Revocation",
+    "spec",
+    spec=struct(
+        "RevocationSpec",
+        spiffeID=STRING,
+        pod=struct("RevokedPod", "namespace name uid", namespace=STRING, name=STRING, uid=STRING),
+        serialNumber=STRING,
+        reason=STRING,
+        requestedBy=STRING,
+    ),
+    status=struct(
+        "RevocationStatus",
+        summary=STRING,
+        certificates=ListOf(
+            struct(
+                "RevokedCertificate",
+                "serialNumber notAfter",
+                serialNumber=STRING,
+                notAfter=TIME,
+            )
+        ),
+        connectionsClosed=INT64,
+        refused=INT64,
+        conditions=CONDITIONS,
