@@ -76,25 +76,28 @@ class RevocableTrust:
 
         Lists are signed anew long before they are too old, if this is called now and then.
         """
-        self._serials = frozenset(serials)
-        self._hand_out()
+        found = frozenset(serials)
+        is_old = self._signed_at is not None and abs(self._clock.now() - self._signed_at) > FRESH
+        if found != self._serials or is_old:
+            self._serials = found
+            self._hand_out(anew=is_old)
 
-    def _hand_out(self) -> None:
+    def _hand_out(self, *, anew: bool = False) -> None:
         if self._bundle is None:
+            return
+        if not self._serials and not self._bundle.crl:
+            self._signed_at = self._signed_for = None
+            self._fleet.trust(self._bundle)
             return
         signers, now = self._signers(), self._clock.now()
         key = (self._bundle, self._serials, tuple(one.fingerprint for one in signers))
-        is_old = self._signed_at is None or abs(now - self._signed_at) > FRESH
-        if key == self._signed_for and not is_old:
-            return
-        self._fleet.trust(self._with_lists(self._bundle, signers, now))
-        self._signed_for, self._signed_at = key, now
+        if key != self._signed_for or anew:
+            self._fleet.trust(self._with_lists(self._bundle, signers, now))
+            self._signed_for, self._signed_at = key, now
 
     def _with_lists(
         self, bundle: TrustBundle, signers: Sequence[SigningMaterial], now: datetime
     ) -> TrustBundle:
-        if not self._serials and not bundle.crl:
-            return bundle
         self._number = max(self._number + 1, int(now.timestamp() * 1000))
         credentials = [one.signer for one in signers]
         pem = sign_lists(
