@@ -191,6 +191,12 @@ KINDS: Final[tuple[Kind, ...]] = (
         subresources=("status",),
     ),
     Kind(
+        resource=names.WORKLOAD_CERTIFICATES,
+        kind="WorkloadCertificate",
+        singular="workloadcertificate",
+        versions=("v1alpha1",),
+        short_names=("wcert",),
+        verbs=READ,
     ),
     Kind(
         resource=names.REVOCATIONS,
@@ -198,3 +204,59 @@ KINDS: Final[tuple[Kind, ...]] = (
         singular="revocation",
         versions=("v1alpha1",),
         subresources=("status",),
+    ),
+)
+"""Every kind that is stored."""
+
+REVIEWS: Final[tuple[Kind, ...]] = (
+    _review("authentication.k8s.io", "SelfSubjectReview"),
+    _review("authorization.k8s.io", "SelfSubjectAccessReview"),
+    _review("authorization.k8s.io", "SelfSubjectRulesReview"),
+)
+"""Questions to the server: created, answered, never stored."""
+
+_BY_RESOURCE: Final = {kind.resource: kind for kind in (*KINDS, *REVIEWS)}
+_BY_NAME: Final = {
+    (kind.api_version(version), kind.kind): kind
+    for kind in (*KINDS, *REVIEWS)
+    for version in kind.versions
+}
+
+
+def kind_of(resource: Resource) -> Kind:
+    """Return the kind stored under `resource`.
+
+    Raises:
+        KeyError: No such kind.  A bug: resources in code come from `mutua.api.object`.
+    """
+    return _BY_RESOURCE[resource]
+
+
+def find_kind(group: str, version: str, plural: str) -> Kind | None:
+    """Return the kind a URL means, or None."""
+    kind = _BY_RESOURCE.get(Resource(group, plural))
+    return kind if kind is not None and version in kind.versions else None
+
+
+def find_by_kind(api_version: str, kind_name: str) -> Kind | None:
+    """Return the kind a manifest means (apiVersion and kind), or None."""
+    return _BY_NAME.get((api_version, kind_name))
+
+
+def group_versions() -> Sequence[tuple[str, str]]:
+    """Return every (group, version) served, preferred versions of a group first."""
+    seen: dict[tuple[str, str], None] = {}
+    for kind in (*KINDS, *REVIEWS):
+        for version in kind.versions:
+            seen.setdefault((kind.resource.group, version))
+    groups = list(dict.fromkeys(group for group, _ in seen))
+    return sorted(seen, key=lambda pair: groups.index(pair[0]))
+
+
+def kinds_in(group: str, version: str) -> tuple[Kind, ...]:
+    """Return the kinds served in one group and version."""
+    return tuple(
+        kind
+        for kind in (*KINDS, *REVIEWS)
+        if kind.resource.group == group and version in kind.versions
+    )

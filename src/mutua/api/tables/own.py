@@ -78,6 +78,23 @@ CERTIFICATE_AUTHORITY: Final = root(
     ),
 )
 
+WORKLOAD_CERTIFICATE: Final = root(
+    "WorkloadCertificate",
+    status=struct(
+        "WorkloadCertificateStatus",
+        spiffeID=STRING,
+        serialNumber=STRING,
+        issuer=STRING,
+        signer=struct("CertificateSigner", fingerprint=STRING, notAfter=TIME),
+        notBefore=TIME,
+        notAfter=TIME,
+        renewAt=TIME,
+        keyAlgorithm=STRING,
+        roots=STRINGS,
+        rootsConfirmed=BOOLEAN,
+        lastIssuedAt=TIME,
+        failures=INT64,
+        lastError=STRING,
     ),
 )
 
@@ -106,3 +123,5 @@ REVOCATION: Final = root(
         connectionsClosed=INT64,
         refused=INT64,
         conditions=CONDITIONS,
+    ),
+)

@@ -192,6 +192,7 @@ class Revoker:
 
     async def _put_into_force(self, one: Revocation) -> None:
         """Wait for the proxies, close connections, say so; the next tick goes on if some lack."""
+        began = asyncio.get_running_loop().time()
         concerned = self._concerned(one)
         if one.serial:
             for uid in concerned:
@@ -200,6 +201,8 @@ class Revoker:
         lacking = await self._lacking()
         await asyncio.sleep(SETTLE)
         fault = await self._close(one, concerned, lacking)
+        took = round(asyncio.get_running_loop().time() - began, 3)
+        log.info("connections of the revoked closed", extra={"revocation": one.name, "took": took})
         await asyncio.sleep(AFTERWARDS)
         if not fault:
             await self._close(one, concerned, lacking)
