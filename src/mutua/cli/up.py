@@ -16,10 +16,10 @@ import click
 
 from mutua.cli import lock
 from mutua.cli.data_key import data_key_for_start
+from mutua.cli.duration import parse_duration
 from mutua.cli.main import layout_of, mesh_options
 from mutua.cli.serving import Start, serve_here, start_daemon
 from mutua.cli.settings import create_directories
-from mutua.cli.strict.target import parse_duration
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import Rejected, Unavailable
 from mutua.foundation.layout import Layout
