@@ -207,6 +207,7 @@ class Mesh:
             trust=trust,
             holders=self._agent,
             network=outside.network,
+            issued=self._issuance.unexpired_of,
         )
         self._reaper = Reaper(
             clock,

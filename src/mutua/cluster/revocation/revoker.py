@@ -15,7 +15,7 @@ the certificates leave the list, and who has none asks again.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -29,6 +29,7 @@ from mutua.cluster.revocation.register import Register
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.journal import Issuance
 from mutua.lifecycle.supervisor import Ready
 from mutua.store.mirror import Change, Mirror
 from mutua.store.port import ObjectStore
@@ -97,14 +98,26 @@ class Revoker:
         trust: Trust,
         holders: Holders,
         network: Connections,
+        issued: Callable[[SpiffeId], Iterable[Issuance]] = lambda _identity: (),
     ) -> None:
-        """Prepare; nobody gets a certificate before `run` knows what is revoked."""
+        """Prepare; nobody gets a certificate before `run` knows what is revoked.
+
+        Args:
+            store: Where revocations are.
+            clock: Wall time.
+            register: Who is refused, and what local pods hold.
+            trust: What proxies trust.
+            holders: Who holds certificates.
+            network: Where connections are.
+            issued: Returns all unexpired certificates of an identity, whoever asked for them.
+        """
         self._store = store
         self._clock = clock
         self._register = register
         self._trust = trust
         self._holders = holders
         self._network = network
+        self._issued = issued
         self._mirror = Mirror(store, REVOCATIONS, NAMESPACE)
         self._pods = Mirror(store, PODS)
         self._woken = asyncio.Event()
@@ -170,6 +183,9 @@ class Revoker:
         """Return the unexpired certificates that a revocation is about."""
         known = dict(one.certificates)
         known.update((leaf.serial, leaf.not_after) for leaf in self._register.concerned(one))
+        if one.identity is not None:
+            issued = self._issued(one.identity)
+            known.update((int(each.serial_number, 16), each.not_after) for each in issued)
         found = {serial: end for serial, end in known.items() if end > now}
         if one.serial and one.serial not in known:
             found[one.serial] = now + timedelta(days=1)  # not ours, or older than this daemon
