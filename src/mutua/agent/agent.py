@@ -176,6 +176,32 @@ class Agent:
         for held in self._held.values():
             held.retry_at = 0.0
 
+    def renew(self, uid: str) -> None:
+        """Have a workload certified anew within a tick; an unknown uid is fine.
+
+        Until then the old certificate serves.
+        """
+        held = self._held.get(uid)
+        if held is not None:
+            held.certified, held.retry_at = None, 0.0
+
+    def workloads(self) -> list[Workload]:
+        """Return whom certificates are held for."""
+        return [held.workload for held in self._held.values()]
+
+    def lagging(self) -> list[str]:
+        """Return the uids of pods with a certificate whose proxy has not confirmed the bundle."""
+        return [
+            uid
+            for uid, held in self._held.items()
+            if held.source.current is not None and held.source.confirmed() < held.trusted_at
+        ]
+
+    def presents(self, uid: str) -> bool:
+        """Tell whether a pod's proxy has confirmed its present certificate, or is gone."""
+        held = self._held.get(uid)
+        return held is None or held.source.confirmed() >= held.certified_at
+
     def evidence(self) -> Evidence:
         """Tell, by pod uid, whose proxy has not confirmed the bundle, or the expected CA."""
         without_bundle: list[str] = []

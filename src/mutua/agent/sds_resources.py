@@ -42,6 +42,7 @@ def _trust(secret: WorkloadSecret) -> Resource:
     context.trusted_ca.inline_bytes = secret.bundle.roots_pem.encode()
     if secret.bundle.crl:
         context.crl.inline_bytes = secret.bundle.crl.encode()
+        context.only_verify_leaf_cert_crl = not secret.bundle.checks_authorities
     return _resource(TRUST, secret.bundle.digest, body)
 
 

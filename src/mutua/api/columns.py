@@ -333,6 +333,24 @@ def _party(*path: str) -> Cell:
     return cell
 
 
+def _revoked(obj: Object, _: datetime) -> str:
+    spec = at(obj, "spec") or {}
+    pod = spec.get("pod")
+    if pod:
+        return f"pod/{pod.get('name')}.{pod.get('namespace')}"
+    return str(spec.get("spiffeID") or spec.get("serialNumber") or NONE)
+
+
+REVOCATION: Final = (
+    NAME,
+    Column("Revoked", _revoked),
+    Column("In Force", field("status", "summary")),
+    Column("Closed", field("status", "connectionsClosed", missing=0), type="integer"),
+    Column("Refused", field("status", "refused", missing=0), type="integer"),
+    AGE,
+    Column("Reason", field("spec", "reason"), wide=True),
+)
+
 PLAINTEXT_CALLER: Final = (
     NAME,
     Column("Server", _party("spec", "server")),

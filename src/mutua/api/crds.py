@@ -23,6 +23,7 @@ _COLUMNS: Final = {
         "Serial": ".status.serialNumber",
         "Not After": ".status.notAfter",
     },
+    "Revocation": {"Reason": ".spec.reason", "In Force": ".status.summary"},
     "ServiceEntry": {
         "Hosts": ".spec.hosts",
         "Location": ".spec.location",

@@ -198,6 +198,13 @@ KINDS: Final[tuple[Kind, ...]] = (
         short_names=("wcert",),
         verbs=READ,
     ),
+    Kind(
+        resource=names.REVOCATIONS,
+        kind="Revocation",
+        singular="revocation",
+        versions=("v1alpha1",),
+        subresources=("status",),
+    ),
 )
 """Every kind that is stored."""
 

@@ -39,6 +39,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "CertificateAuthority": columns.CERTIFICATE_AUTHORITY,
     "PlaintextCaller": columns.PLAINTEXT_CALLER,
     "WorkloadCertificate": certificate_columns.WORKLOAD_CERTIFICATE,
+    "Revocation": columns.REVOCATION,
 }
 
 

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "certs": ("mutua.cli.certs.command", "Show every identity, and when its certificate ends."),
     "strict": ("mutua.cli.strict.command", "Move to STRICT without fear."),
     "ca": ("mutua.cli.ca.command", "Rotate the CA, protect its keys, read what it issued."),
+    "kick": ("mutua.cli.kick", "Cut somebody off: refuse, and close what is open."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),
     "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
     "daemon": ("mutua.cli.daemon", ""),

@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import click
 
 from mutua.cli import lock
 from mutua.cli.data_key import data_key_for_start
+from mutua.cli.duration import parse_duration
 from mutua.cli.main import layout_of, mesh_options
 from mutua.cli.serving import Start, serve_here, start_daemon
 from mutua.cli.settings import create_directories
@@ -26,6 +28,12 @@ LOOPBACK: Final = "127.0.0.1"
 
 PACKAGE: Final = Path(__file__).parents[2]
 """The folder from which `mutua` is imported."""
+
+SHORTEST_TTL: Final = timedelta(seconds=10)
+"""A certificate is renewed at its half-life, and the agent looks at the clock every second."""
+
+LONGEST_TTL: Final = timedelta(days=90)
+"""Source: istio MAX_WORKLOAD_CERT_TTL."""
 
 LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
 
@@ -47,6 +55,12 @@ LOG_LEVELS: Final = ["debug", "info", "warning", "error"]
     "--kms-command",
     default="",
     help="Of a new mesh: `CMD wrap` and `CMD unwrap` keep the key of the keys at rest.",
+)
+@click.option(
+    "--workload-cert-ttl",
+    metavar="TIME",
+    default="",
+    help="How long workload certificates live, from 10s to 90d; default: 24h.",
 )
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option(
@@ -93,7 +107,12 @@ def _flags(name: str | None, state_dir: str | None) -> str:
 
 
 def _settings(
-    layout: Layout, *, envoy: Path | None, trust_domain: str, log_level: str
+    layout: Layout,
+    *,
+    envoy: Path | None,
+    trust_domain: str,
+    workload_cert_ttl: str,
+    log_level: str,
 ) -> DaemonSettings:
     if envoy is not None and not os.access(envoy, os.X_OK):
         raise Rejected(f"--envoy: {envoy} is not an executable file")
@@ -109,7 +128,23 @@ def _settings(
         envoy=str(envoy.absolute()) if envoy else "",
         trust_domain=trust_domain,
         log_level=log_level.upper(),
+        workload_cert_ttl=parse_ttl(workload_cert_ttl).total_seconds() if workload_cert_ttl else 0,
     )
+
+
+def parse_ttl(text: str) -> timedelta:
+    """Read how long workload certificates live.
+
+    Raises:
+        Rejected: It is no time, or one that no certificate may have.
+    """
+    try:
+        ttl = parse_duration(text)
+    except Rejected as error:
+        raise Rejected(f"--workload-cert-ttl: {error}") from error
+    if not SHORTEST_TTL <= ttl <= LONGEST_TTL:
+        raise Rejected(f"--workload-cert-ttl: {text} is not between 10s and 90d")
+    return ttl
 
 
 def listen(layout: Layout, port: int | None) -> socket.socket:

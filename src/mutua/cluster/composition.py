@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,10 @@ from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
 from mutua.cluster.node.settings import NodeSettings
+from mutua.cluster.revocation.reaper import Reaper
+from mutua.cluster.revocation.register import Gate, Register
+from mutua.cluster.revocation.revoker import Revoker
+from mutua.cluster.revocation.trust import RevocableTrust
 from mutua.cluster.running_proxies import running_proxies
 from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
@@ -76,7 +81,7 @@ from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.controlplane.strict.guard import Guard
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
-from mutua.identity.authority import Authority
+from mutua.identity.authority import DEFAULT_TTL, Authority
 from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.keystore import KeyStore
 from mutua.identity.sealing import Sealer
@@ -87,6 +92,7 @@ from mutua.runtime.network.node import NodeNetwork
 from mutua.runtime.shim.client import ShimClient
 from mutua.store.port import AlreadyExists, ObjectStore
 from mutua.store.sqlite import SqliteStore
+from mutua.xds.sighting import Sighting
 
 FIRST_NAMESPACES: Final = (
     "default",
@@ -146,7 +152,10 @@ class Mesh:
         authority = Authority(
             keys.material(keys.state.issuing), keys.trust_domain, clock, journal=self._issuance
         )
-        live = LiveSettings(MeshSettings(trust_domain=authority.trust_domain))
+        ttl = timedelta(seconds=settings.workload_cert_ttl) or DEFAULT_TTL
+        live = LiveSettings(
+            MeshSettings(trust_domain=authority.trust_domain, workload_cert_ttl=ttl.total_seconds())
+        )
         injector = SidecarInjector(
             outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)
         )
@@ -164,7 +173,10 @@ class Mesh:
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._rules = View(self.registry, RULES)
-        self._agent = Agent(LocalIssuer(authority), clock, rng.random)
+        register = Register()
+        authority.refusal = register.refusal
+        gate = Gate(LocalIssuer(authority, ttl), register)
+        self._agent = Agent(gate, clock, rng.random)
         self._certificate_server = CertificateServer(
             CertificateService(
                 authority,
@@ -192,7 +204,10 @@ class Mesh:
         )
         authority.listen(self._root_certificates.refresh)
         names = running_proxies(self._controllers.view)
-        rotator = Rotator(keys, authority, self._agent, clock, names=names)
+        trust = RevocableTrust(
+            self._agent, lambda: [keys.material(one) for one in keys.state.trusted], clock
+        )
+        rotator = Rotator(keys, authority, trust, clock, names=names)
         self._authority = CertificateAuthorityService(
             self.registry, rotator, authority, clock, self._tell
         )
@@ -206,9 +221,24 @@ class Mesh:
             self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
         )
         self._keeper.on_refusal = self._guard.refused
-        self._sidecars = MeshSidecars(
-            self._control_plane, self._agent, envoy, live, self._keeper.witness
+        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, live, self._witness)
+        self._revoker = Revoker(
+            self.registry,
+            clock,
+            register=register,
+            trust=trust,
+            holders=self._agent,
+            network=outside.network,
+            issued=self._issuance.unexpired_of,
         )
+        self._reaper = Reaper(
+            clock,
+            network=outside.network,
+            is_presented=self._agent.presents,
+            held=lambda: [one.uid for one in self._agent.workloads()],
+            addresses=self._revoker.addresses,
+        )
+        gate.listener = self._reaper.certified
         self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
@@ -260,6 +290,8 @@ class Mesh:
             "ledger": self._keeper.run,
             "guard": self._guard.run,
             "certificate authority": self._authority.run,
+            "revocations": self._revoker.run,
+            "expiry": self._reaper.run,
             "agent": self._agent.run,
             "certificates": self._certificates.run,
             "trust domain": self._trust_domain.run,
@@ -270,6 +302,17 @@ class Mesh:
             "coherence": self._coherence.run,
             "api": announced("opening the API", self._serve_api),
         }
+
+    def _witness(self, pod_uid: str) -> Callable[[Sighting], None]:
+        """Return who listens to what a pod's proxy sees."""
+        keep = self._keeper.witness(pod_uid)
+
+        def hear(sighting: Sighting) -> None:
+            keep(sighting)
+            self._revoker.hear(sighting)
+            self._reaper.hear(sighting)
+
+        return hear
 
     def _record_policy(self, policy: Object, severity: Severity, reason: str, note: str) -> None:
         events = self._controllers.events

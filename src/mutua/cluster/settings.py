@@ -26,6 +26,8 @@ class DaemonSettings:
         trust_domain: The first part of every identity in a new mesh; "" for Istio's default,
             cluster.local, or for what an existing mesh has.
         log_level: Of the daemon's log: DEBUG, INFO, WARNING or ERROR.
+        workload_cert_ttl: Seconds that a workload's certificate lives; 0 for the authority's
+            default.  Istio's DEFAULT_WORKLOAD_CERT_TTL.
     """
 
     layout: Layout
@@ -35,6 +37,7 @@ class DaemonSettings:
     envoy: str = ""
     trust_domain: str = ""
     log_level: str = "INFO"
+    workload_cert_ttl: float = 0.0
 
     def to_json(self) -> str:
         """Serialise for `from_json`."""

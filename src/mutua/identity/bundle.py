@@ -14,10 +14,13 @@ class TrustBundle:
     Attributes:
         roots: PEM, one certificate each, without repetitions.
         crl: PEM certificate revocation lists, one after the other; "" for none.
+        checks_authorities: Whether there is a list of every authority up to the anchors: then whole
+            chains are checked, else only the certificates of workloads.
     """
 
     roots: tuple[str, ...]
     crl: str = ""
+    checks_authorities: bool = False
 
     @property
     def roots_pem(self) -> str:
@@ -32,7 +35,9 @@ class TrustBundle:
     @property
     def digest(self) -> str:
         """Names exactly this bundle, 16 hexadecimal digits."""
-        return hashlib.blake2b((self.roots_pem + self.crl).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(
+            f"{self.roots_pem}{self.crl}{self.checks_authorities}".encode(), digest_size=8
+        ).hexdigest()
 
 
 def bundle_of(pems: Iterable[str], crl: str = "") -> TrustBundle:

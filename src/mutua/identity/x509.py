@@ -35,6 +35,10 @@ from mutua.foundation.errors import Rejected, Unavailable
 BACKDATE: Final = timedelta(minutes=2)
 """How far notBefore lies in the past.  Source: istio security/pkg/pki/util ClockSkewGracePeriod."""
 
+SHARE_BACKDATED: Final = 0.1
+"""No certificate starts earlier than this share of its lifetime (dimensionless): the half-life of
+one that lives for minutes would be over when it is issued."""
+
 ROOT_BACKDATE: Final = timedelta(days=1)
 """The same for authorities.  A machine's first boot may be hours off (a hardware clock in local
 time is up to 14), and an authority that is not valid yet when the clock is corrected is useless."""
@@ -390,7 +394,7 @@ def blank_certificate(
     Raises:
         NotValidNow: The signer has expired or is not valid yet.
     """
-    starts, ends = now - backdate, now + lifetime
+    starts, ends = now - min(backdate, lifetime * SHARE_BACKDATED), now + lifetime
     if signer is not None:
         if not signer.not_valid_before_utc <= now < signer.not_valid_after_utc:
             raise NotValidNow(

@@ -11,6 +11,8 @@ class MeshSettings(MeshConfig):
 
     Attributes:
         dns_domain: Suffix of the names of Services.
+        workload_cert_ttl: Seconds that workload certificates live.
     """
 
     dns_domain: str = "cluster.local"
+    workload_cert_ttl: float = 86400.0

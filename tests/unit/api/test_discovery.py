@@ -161,6 +161,7 @@ def test_the_definitions_of_custom_kinds_are_valid_objects() -> None:
         "plaintextcallers.mutua.io",
         "certificateauthorities.mutua.io",
         "workloadcertificates.mutua.io",
+        "revocations.mutua.io",
     ]
     for definition in definitions:
         kind = find_by_kind(definition["apiVersion"], definition["kind"])

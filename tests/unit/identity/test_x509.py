@@ -124,3 +124,13 @@ def test_what_is_not_a_key_is_rejected_without_quoting_it(text: str) -> None:
 
     assert str(refusal.value) == "not an unencrypted PEM private key"
     assert refusal.value.__suppress_context__
+
+
+def test_a_short_life_is_not_over_by_half_when_it_begins(
+    ca: Credential, clock: ManualClock
+) -> None:
+    lifetime = timedelta(minutes=2)
+
+    server = server_certificate(ca, names=["a"], lifetime=lifetime, clock=clock)
+
+    assert server.certificate.not_valid_before_utc == clock.now() - lifetime / 10

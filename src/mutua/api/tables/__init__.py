@@ -36,6 +36,7 @@ SCHEMAS: Final[Mapping[str, Struct]] = {
         own.CERTIFICATE_AUTHORITY,
         own.PLAINTEXT_CALLER,
         own.WORKLOAD_CERTIFICATE,
+        own.REVOCATION,
         istio.SERVICE_ENTRY,
     )
 }

@@ -97,3 +97,31 @@ WORKLOAD_CERTIFICATE: Final = root(
         lastError=STRING,
     ),
 )
+
+REVOCATION: Final = root(
+    "Revocation",
+    "spec",
+    spec=struct(
+        "RevocationSpec",
+        spiffeID=STRING,
+        pod=struct("RevokedPod", "namespace name uid", namespace=STRING, name=STRING, uid=STRING),
+        serialNumber=STRING,
+        reason=STRING,
+        requestedBy=STRING,
+    ),
+    status=struct(
+        "RevocationStatus",
+        summary=STRING,
+        certificates=ListOf(
+            struct(
+                "RevokedCertificate",
+                "serialNumber notAfter",
+                serialNumber=STRING,
+                notAfter=TIME,
+            )
+        ),
+        connectionsClosed=INT64,
+        refused=INT64,
+        conditions=CONDITIONS,
+    ),
+)

@@ -12,6 +12,7 @@ from typing import Final
 
 from mutua.api.kinds import Kind
 from mutua.api.object import Object
+from mutua.api.revocation import check_revocation
 from mutua.api.schema import shape_errors
 from mutua.api.security import check_peer_authentication
 from mutua.api.validation.authorization import check_authorization_policy
@@ -42,6 +43,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "AuthorizationPolicy": lambda obj, _: check_authorization_policy(obj),
     "DestinationRule": lambda obj, _: check_destination_rule(obj),
     "ServiceEntry": lambda obj, _: check_service_entry(obj),
+    "Revocation": lambda obj, _: check_revocation(obj),
 }
 
 

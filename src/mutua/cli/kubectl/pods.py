@@ -34,12 +34,22 @@ def find_pod(client: Client, argument: str, namespace: str | None = None) -> Obj
         Rejected: The kind has no pods.
         Unavailable: No pod is there (yet).
     """
+    return find_pods(client, argument, namespace)[0]
+
+
+def find_pods(client: Client, argument: str, namespace: str | None = None) -> list[Object]:
+    """Return all pods that NAME, pod/NAME or deploy/NAME means, running ones first; at least one.
+
+    Raises:
+        Rejected: The kind has no pods.
+        Unavailable: No pod is there (yet).
+    """
     word, slash, name = argument.rpartition("/")
     kind = parse_kind(word)[0] if slash else kind_of(PODS)
     where = namespace or client.namespace
     owner: Any = client.get(resource_class(kind), name, namespace=where)
     if kind.resource == PODS:
-        return dict(owner)
+        return [dict(owner)]
     if kind.resource not in SELECTING:
         raise Rejected(f"cannot find the pods of {argument}")
     written = owner["spec"].get("selector") or {}
@@ -50,7 +60,7 @@ def find_pod(client: Client, argument: str, namespace: str | None = None) -> Obj
     found.sort(key=lambda pod: (pod.get("status") or {}).get("phase") != "Running")
     if not found:
         raise Unavailable(f"no pods of {argument} in namespace {where}")
-    return found[0]
+    return found
 
 
 def choose_container(pod: Object, asked: str | None) -> str:

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mutua.foundation.errors import Rejected
-from mutua.runtime.network import conntrack, links, namespace, netfilter, service_table
+from mutua.runtime.network import connections, conntrack, links, namespace, netfilter, service_table
 from mutua.runtime.network.capture import capture_messages
+from mutua.runtime.network.connections import Connection, Meant
 from mutua.runtime.network.conntrack import Conversation
 from mutua.runtime.network.rules import Backend, CaptureRules, ServiceAddress, check_address
 from mutua.runtime.network.service_table import Services
@@ -83,6 +84,20 @@ class NodeNetwork:
         enter = partial(namespace.call_inside, self._path(uid), work)
         await self._do(f"capture the traffic of pod {uid}", enter)
 
+    async def connections(self, uid: str) -> list[Connection]:
+        """Return the connections of the pod's proxy; none for a pod that is not attached."""
+        return await self._inside(uid, connections.proxy_connections, [])
+
+    async def end_connections(self, uid: str, is_meant: Meant) -> int:
+        """End those connections of the pod's proxy for which `is_meant` holds; return how many.
+
+        Both ends learn of it at once.
+
+        Raises:
+            CannotEnd: The kernel has no such operation.
+        """
+        return await self._inside(uid, partial(connections.end, is_meant), 0)
+
     async def services(self, table: Mapping[ServiceAddress, tuple[Backend, ...]]) -> None:
         """Replace what every Service address leads to, in one transaction.
 
@@ -97,6 +112,15 @@ class NodeNetwork:
         work = partial(socket.socket, socket.AF_INET, flavour | socket.SOCK_NONBLOCK)
         enter = partial(namespace.call_inside, self._path(uid), work)
         return await asyncio.to_thread(_told, f"open a socket in pod {uid}", enter)
+
+    async def _inside(self, uid: str, work: Callable[[], T], without: T) -> T:
+        """Do something that changes no configuration, and so does not queue."""
+        path = self._path(uid)
+
+        def enter() -> T:
+            return namespace.call_inside(path, work) if namespace.is_namespace(path) else without
+
+        return await asyncio.to_thread(_told, f"look at the connections of pod {uid}", enter)
 
     async def _do(self, what: str, work: Callable[[], T]) -> T:
         running = asyncio.get_running_loop()

@@ -23,6 +23,7 @@ from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
 from mutua.xds.compile.endpoints import Target, load_assignment
 from mutua.xds.compile.filters import ADS, duration
+from mutua.xds.compile.lifetime import client_lifetime
 from mutua.xds.compile.origination import foreign_tls, host_decides
 from mutua.xds.compile.tls import plaintext, secrets_kept, upstream_tls
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
@@ -115,7 +116,7 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
         "upstream_bind_config": MARKED,
         **DISCOVERY[shape.resolution],
         **_transport(shape, settings),
-        **_http(shape.protocol, http2=shape.http2, tls=shape.tls, expected=shape.identities),
+        **_http(shape.protocol, shape, settings),
     }
     if shape.resolution in {Resolution.DNS, Resolution.DNS_ROUND_ROBIN}:
         fields |= {
@@ -176,14 +177,14 @@ def _to_application() -> dict[str, Any]:
 
 def _http(
     protocol: Protocol,
-    *,
-    http2: bool = False,
-    tls: ClientTls | None = None,
-    expected: tuple[str, ...] = (),
+    shape: OutboundShape | None = None,
+    settings: MeshSettings | None = None,
 ) -> dict[str, Any]:
-    """Return which HTTP a cluster speaks; nothing for HTTP/1.1, which is Envoy's default."""
+    """Return which HTTP a cluster speaks; nothing for plain HTTP/1.1, which is Envoy's default."""
     options: dict[str, Any] = {}
-    if protocol.is_http2 or http2:
+    is_http = protocol.is_http or protocol is Protocol.AUTO
+    tls = shape.tls if shape is not None else None
+    if protocol.is_http2 or (shape is not None and shape.http2):
         options = {"explicit_http_config": {"http2_protocol_options": {}}}
     elif protocol is Protocol.AUTO:
         options = {
@@ -192,14 +193,21 @@ def _http(
                 "http2_protocol_options": {},
             }
         }
-    if tls is not None and tls.mode in FOREIGN and (protocol.is_http or protocol is Protocol.AUTO):
+    if shape is not None and tls is not None and tls.mode in FOREIGN and is_http:
         options = options or {"explicit_http_config": {"http_protocol_options": {}}}
-        options["upstream_http_protocol_options"] = host_decides(tls, expected)
+        options["upstream_http_protocol_options"] = host_decides(tls, shape.identities)
+    if shape is not None and settings is not None and is_http and _may_be_mutual(shape):
+        options = options or {"explicit_http_config": {"http_protocol_options": {}}}
+        options["common_http_protocol_options"] = client_lifetime(settings)
     if not options:
         return {}
     key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     packed = pack(UpstreamHttpProtocolOptions(**options))
     return {"typed_extension_protocol_options": {key: packed}}
+
+
+def _may_be_mutual(shape: OutboundShape) -> bool:
+    return shape.automatic if shape.tls is None else shape.tls.mode is TlsMode.ISTIO_MUTUAL
 
 
 FOREIGN: Final = frozenset({TlsMode.SIMPLE, TlsMode.MUTUAL})

@@ -26,6 +26,7 @@ from mutua.model.settings import MeshSettings
 from mutua.model.workload import InboundPort
 from mutua.xds.compile import filters, names, reports
 from mutua.xds.compile.access_log import listener_logs
+from mutua.xds.compile.lifetime import server_lifetime
 from mutua.xds.compile.modes import InboundModes
 from mutua.xds.compile.tls import downstream_tls
 from mutua.xds.proto import Listener
@@ -251,7 +252,7 @@ class _Maker:
             forward_client_cert_details="APPEND_FORWARD",
             set_current_client_cert_details={"subject": {"value": True}, "uri": True, "dns": True},
             route_config=_routes(self._cluster),
-            **(reports.http_settings() if report else {}),
+            **(reports.http_settings() if report else server_lifetime(self._settings)),
         )
 
 

@@ -225,7 +225,7 @@ def test_a_rule_upgrades_http(policy: str, *, upgraded: bool) -> None:
     pool = {"connectionPool": {"http": {"h2UpgradePolicy": policy}}}
     found = cluster(compiled(mesh(rule(pool)), h2_upgrade=not upgraded))
 
-    assert ("typed_extension_protocol_options" in found) is upgraded
+    assert ("http2_protocol_options" in str(found)) is upgraded
     tls_context = context(found["transport_socket_matches"][0]["transport_socket"])
     alpn = tls_context["common_tls_context"]["alpn_protocols"]
     assert ("istio-h2" in alpn) is upgraded

@@ -1,0 +1,1 @@
+"""Ending trust before its time, and connections with it."""

@@ -1,0 +1,79 @@
+"""Until when may a connection live?  As long as the certificate that it was made with.
+
+    certificate A ──────────────────────────────| notAfter of A: what was made with A ends
+          renewal: what is open now is A's ┘
+               certificate B ────────────────────────────────| …
+
+    a workload that gets no B: everything ends at the notAfter of A
+
+Envoy looks at a certificate once, when a connection begins.  HTTP connections are ended long before
+by Envoy itself, gracefully (mutua.xds.compile.lifetime); what is left for these deadlines is raw
+TCP and requests without an end.
+
+Pure: instants and names of connections are arguments.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+MOST_PER_POD: Final = 16
+"""Certificates whose connections are remembered of one pod: one per half-life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Connections that must end now.
+
+    Attributes:
+        pod: Uid of the pod.
+        cookies: The kernel's names for its connections; None for all that it has.
+    """
+
+    pod: str
+    cookies: frozenset[int] | None
+
+
+class Deadlines:
+    """When which connections of which pod must end."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, datetime] = {}
+        self._noted: dict[str, list[tuple[datetime, frozenset[int]]]] = {}
+
+    def certified(self, pod: str, not_after: datetime) -> None:
+        """Take note that a pod has got a certificate that ends then."""
+        self._ends[pod] = not_after
+
+    def note(self, pod: str, not_after: datetime, cookies: frozenset[int]) -> None:
+        """Take note of what was open when a certificate was replaced that ends then."""
+        noted = self._noted.setdefault(pod, [])
+        if cookies:
+            noted.append((not_after, cookies))
+        del noted[:-MOST_PER_POD]
+
+    def remove(self, pod: str) -> None:
+        """Forget a pod."""
+        self._ends.pop(pod, None)
+        self._noted.pop(pod, None)
+
+    @property
+    def pods(self) -> frozenset[str]:
+        """Every pod that something is known of."""
+        return frozenset(self._ends) | frozenset(self._noted)
+
+    def due(self, now: datetime) -> Iterator[Due]:
+        """Yield what must end now.
+
+        Noted connections are yielded once; those of a pod without a valid certificate as long as
+        it has none.
+        """
+        for pod, noted in self._noted.items():
+            over = [cookies for end, cookies in noted if end <= now]
+            if over:
+                noted[:] = [one for one in noted if one[0] > now]
+                yield Due(pod, frozenset().union(*over))
+        for pod, end in self._ends.items():
+            if end <= now:
+                yield Due(pod, None)

@@ -1,0 +1,137 @@
+"""Ends connections whose certificate has expired.  When that is due: `expiry`.
+
+Connections that are plaintext prove no identity, so no certificate ends them.  Which ones they are
+is the word of the server's proxy, which reports them as long as they are open.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from mutua.cluster.revocation.closing import Connections
+from mutua.cluster.revocation.expiry import Deadlines, Due
+from mutua.cluster.revocation.register import Leaf
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import MutuaError
+from mutua.lifecycle.supervisor import Ready
+from mutua.runtime.network.connections import Connection
+from mutua.xds.sighting import Sighting
+
+TICK: Final = 1.0
+"""Seconds between two looks at the clock: how late an end can be."""
+
+PATIENCE: Final = 10.0
+"""Seconds a proxy gets to take a new certificate up; what is open then counts as the old one's."""
+
+LOOK: Final = 0.05
+"""Seconds between two looks at whether it has."""
+
+MEMORY: Final = 60.0
+"""Seconds that a report of a plaintext connection counts; an open one is reported every 15."""
+
+MOST_PLAINTEXT: Final = 65_536
+"""Plaintext connections remembered."""
+
+log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Ends what has outlived its certificate."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        network: Connections,
+        is_presented: Callable[[str], bool],
+        held: Callable[[], Collection[str]],
+        addresses: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            clock: Wall time, because certificates go by it.
+            network: Where connections are.
+            is_presented: Tells whether a pod's proxy has taken its newest certificate up.
+            held: Returns the uids of all pods that certificates are held for.
+            addresses: Returns the addresses of all pods with a proxy, by uid.
+        """
+        self._clock = clock
+        self._network = network
+        self._is_presented = is_presented
+        self._held = held
+        self._addresses = addresses
+        self._deadlines = Deadlines()
+        self._renewed: asyncio.Queue[tuple[Leaf, float]] = asyncio.Queue()
+        self._plaintext: dict[tuple[str, int], float] = {}
+
+    def certified(self, new: Leaf, old: Leaf | None) -> None:
+        """Take note of a certificate, and of the one that it replaces."""
+        self._deadlines.certified(new.pod, new.not_after)
+        if old is not None:
+            self._renewed.put_nowait((old, asyncio.get_running_loop().time()))
+
+    def hear(self, sighting: Sighting) -> None:
+        """Take note of a connection without mutual TLS."""
+        if not sighting.refused:
+            key = (sighting.source, sighting.source_port)
+            self._plaintext.pop(key, None)
+            self._plaintext[key] = asyncio.get_running_loop().time()
+            while len(self._plaintext) > MOST_PLAINTEXT:
+                del self._plaintext[next(iter(self._plaintext))]
+
+    async def run(self, ready: Ready) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_renewals(), name="renewals")
+            ready()
+            while True:
+                await asyncio.sleep(TICK)
+                known = self._addresses()
+                for pod in self._deadlines.pods - frozenset(self._held()):
+                    self._deadlines.remove(pod)
+                for due in [*self._deadlines.due(self._clock.now())]:
+                    await self._end(due, known)
+
+    async def _follow_renewals(self) -> None:
+        while True:
+            old, began = await self._renewed.get()
+            await self._await_presented(old.pod, began)
+            known = self._addresses()
+            try:
+                found = await self._network.connections(old.pod)
+            except MutuaError as error:
+                log.warning("connections not noted", extra={"reason": str(error)})
+                continue
+            mine = frozenset(one.cookie for one in found if self._is_ours(old.pod, one, known))
+            self._deadlines.note(old.pod, old.not_after, mine)
+
+    async def _await_presented(self, pod: str, began: float) -> None:
+        """Wait until a proxy has taken its new certificate up, and its workers follow."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(began + TICK - loop.time(), 0.0))
+        while not self._is_presented(pod):
+            if loop.time() > began + PATIENCE:
+                return
+            await asyncio.sleep(LOOK)
+
+    async def _end(self, due: Due, known: Mapping[str, str]) -> None:
+        def is_meant(one: Connection) -> bool:
+            is_due = due.cookies is None or one.cookie in due.cookies
+            return is_due and self._is_ours(due.pod, one, known)
+
+        try:
+            ended = await self._network.end_connections(due.pod, is_meant)
+        except MutuaError as error:
+            log.warning("connections outlive their certificate", extra={"reason": str(error)})
+            return
+        if ended:
+            log.info("connections ended with their certificate", extra={"count": ended})
+
+    def _is_ours(self, pod: str, one: Connection, known: Mapping[str, str]) -> bool:
+        """Tell whether a connection is mutual TLS between two pods of the mesh."""
+        caller = (known.get(pod, ""), one.local) if one.dialled else (one.peer, one.port)
+        seen = self._plaintext.get(caller)
+        is_plain = seen is not None and asyncio.get_running_loop().time() - seen < MEMORY
+        return one.peer in known.values() and not is_plain

@@ -1,0 +1,108 @@
+"""What do proxies trust?  The CA's bundle, less what is revoked.
+
+    rotation, plugged-in CA ──> trust(bundle) ─┐
+                                               ├─> bundle with revocation lists ──> agent
+    revocations ──> revoke(serial numbers) ────┘
+
+No lists while nothing is revoked and no operator plugged one in: with a list, proxies refuse every
+leaf whose issuer has none.  Else one for each CA that is trusted and whose key is at hand.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from mutua.foundation.clock import Clock
+from mutua.identity.bundle import TrustBundle
+from mutua.identity.crl import FRESH, covers_chain, sign_lists
+from mutua.identity.material import SigningMaterial
+from mutua.identity.rotation import Evidence
+
+
+class Fleet(Protocol):
+    """The agents; see `mutua.agent.agent.Agent`."""
+
+    def trust(self, bundle: TrustBundle) -> None:
+        """Have every proxy verify with this bundle."""
+        ...
+
+    def expect(self, signer: str) -> None:
+        """Have every workload certified by the CA with this fingerprint."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """Tell who lags."""
+        ...
+
+
+class RevocableTrust:
+    """A fleet whose bundles carry revocation lists."""
+
+    def __init__(
+        self, fleet: Fleet, signers: Callable[[], Sequence[SigningMaterial]], clock: Clock
+    ) -> None:
+        """Stand in front of a fleet.
+
+        Args:
+            fleet: Who is told.
+            signers: Returns every CA that is trusted and whose key is at hand.
+            clock: Wall time.
+        """
+        self._fleet = fleet
+        self._signers = signers
+        self._clock = clock
+        self._bundle: TrustBundle | None = None
+        self._serials: frozenset[int] = frozenset()
+        self._signed_at: datetime | None = None
+        self._signed_for: tuple[TrustBundle, frozenset[int], tuple[str, ...]] | None = None
+        self._number = 0
+
+    def trust(self, bundle: TrustBundle) -> None:
+        """Have every proxy verify with this bundle, and with the lists that belong to it."""
+        self._bundle = bundle
+        self._hand_out()
+
+    def expect(self, signer: str) -> None:
+        """Have every workload certified by the CA with this fingerprint."""
+        self._fleet.expect(signer)
+
+    def evidence(self) -> Evidence:
+        """Tell who lags."""
+        return self._fleet.evidence()
+
+    def revoke(self, serials: Collection[int]) -> None:
+        """Have every proxy refuse these certificates, and no others; nothing new is fine.
+
+        Lists are signed anew long before they are too old, if this is called now and then.
+        """
+        found = frozenset(serials)
+        is_old = self._signed_at is not None and abs(self._clock.now() - self._signed_at) > FRESH
+        if found != self._serials or is_old:
+            self._serials = found
+            self._hand_out(anew=is_old)
+
+    def _hand_out(self, *, anew: bool = False) -> None:
+        if self._bundle is None:
+            return
+        if not self._serials and not self._bundle.crl:
+            self._signed_at = self._signed_for = None
+            self._fleet.trust(self._bundle)
+            return
+        signers, now = self._signers(), self._clock.now()
+        key = (self._bundle, self._serials, tuple(one.fingerprint for one in signers))
+        if key != self._signed_for or anew:
+            self._fleet.trust(self._with_lists(self._bundle, signers, now))
+            self._signed_for, self._signed_at = key, now
+
+    def _with_lists(
+        self, bundle: TrustBundle, signers: Sequence[SigningMaterial], now: datetime
+    ) -> TrustBundle:
+        self._number = max(self._number + 1, int(now.timestamp() * 1000))
+        credentials = [one.signer for one in signers]
+        pem = sign_lists(
+            credentials, self._serials, number=self._number, now=now, plugged=bundle.crl
+        )
+        authorities = [*bundle.roots, *(pem for one in signers for pem in one.intermediates)]
+        whole = bool(bundle.crl) and covers_chain(pem, authorities)
+        return replace(bundle, crl=pem, checks_authorities=whole)

@@ -1,0 +1,111 @@
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from mutua.cluster.revocation.trust import RevocableTrust
+from mutua.identity.bundle import TrustBundle
+from mutua.identity.crl import FRESH, sign_lists
+from mutua.identity.material import SigningMaterial, self_signed
+from mutua.identity.rotation import Evidence
+from mutua.identity.x509 import self_signed_ca
+from mutua.testing.clock import ManualClock
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class Fleet:
+    """Remembers what it was told to trust."""
+
+    def __init__(self) -> None:
+        self.told: list[TrustBundle] = []
+
+    def trust(self, bundle: TrustBundle) -> None:
+        self.told.append(bundle)
+
+    def expect(self, signer: str) -> None:
+        pass
+
+    def evidence(self) -> Evidence:
+        return Evidence()
+
+
+class World:
+    """One CA, or two of them."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(NOW)
+        self.fleet = Fleet()
+        self.signers = [self.authority("a")]
+        self.trust = RevocableTrust(self.fleet, lambda: self.signers, self.clock)
+
+    def authority(self, name: str) -> SigningMaterial:
+        return self_signed(self_signed_ca(name, lifetime=timedelta(days=3650), clock=self.clock))
+
+    def bundle(self, crl: str = "") -> TrustBundle:
+        return TrustBundle(tuple(one.anchor for one in self.signers), crl)
+
+
+def lists(bundle: TrustBundle) -> int:
+    return bundle.crl.count("BEGIN X509 CRL")
+
+
+def test_without_revocations_there_is_no_list() -> None:
+    world = World()
+
+    world.trust.trust(world.bundle())
+    world.trust.revoke([])
+
+    assert world.fleet.told == [world.bundle()]
+
+
+def test_a_list_comes_with_the_first_revocation_and_goes_with_the_last() -> None:
+    world = World()
+    world.trust.trust(world.bundle())
+
+    world.trust.revoke([7])
+    world.trust.revoke([7])
+    world.trust.revoke([])
+
+    assert [lists(one) for one in world.fleet.told] == [0, 1, 0]
+
+
+def test_what_is_revoked_stays_revoked_while_the_ca_rotates() -> None:
+    world = World()
+    world.trust.trust(world.bundle())
+    world.trust.revoke([7])
+
+    world.signers.append(world.authority("b"))
+    world.trust.trust(world.bundle())
+
+    assert lists(world.fleet.told[-1]) == 2
+    assert world.fleet.told[-1].roots == world.bundle().roots
+
+
+def test_the_same_again_is_not_signed_again_until_it_is_old() -> None:
+    world = World()
+    world.trust.trust(world.bundle())
+    world.trust.revoke([7])
+    told = len(world.fleet.told)
+
+    world.trust.trust(world.bundle())
+    world.trust.revoke([7])
+    assert len(world.fleet.told) == told
+
+    world.clock.instant += FRESH + timedelta(seconds=1)
+    world.trust.revoke([7])
+    first, second = (x509.load_pem_x509_crl(one.crl.encode()) for one in world.fleet.told[-2:])
+    assert second.next_update_utc is not None
+    assert first.next_update_utc is not None
+    assert second.next_update_utc > first.next_update_utc
+
+
+def test_an_operators_list_is_honoured_and_of_the_whole_chain_where_it_covers_it() -> None:
+    world = World()
+    plugged = sign_lists([one.signer for one in world.signers], [9], number=1, now=NOW)
+
+    world.trust.trust(world.bundle(plugged))
+
+    (told,) = world.fleet.told
+    found = x509.load_pem_x509_crl(told.crl.encode())
+    assert {one.serial_number for one in found} == {9}
+    assert told.checks_authorities
