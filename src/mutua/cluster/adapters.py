@@ -96,7 +96,7 @@ class TokenReviews(TokenReviewer):
     @override
     async def review(self, token: str, audience: str) -> ReviewedUser:
         found = await self._reviewer.review(token, audience)
-        return ReviewedUser(str(found.account), found.groups)
+        return ReviewedUser(str(found.account), found.groups, found.account.pod_uid)
 
 
 class ProgramFinder:

@@ -187,6 +187,9 @@ class Mesh:
                     clusters=(InjectionSettings().cluster_id,),
                 ),
                 monotonic=time.monotonic,
+                refusal=lambda caller: register.refusal(
+                    caller.identity, caller.pod_uid, int(caller.serial_number or "0", 16)
+                ),
             ),
             ServingCertificate(authority, clock),
             layout.run / "ca.sock",

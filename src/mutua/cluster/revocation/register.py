@@ -60,16 +60,22 @@ class Register:
         """Set what is revoked; before the first time nobody gets a certificate."""
         self._revocations = revocations
 
-    def refusal(self, identity: SpiffeId, pod: str = "") -> str:
+    def refusal(self, identity: SpiffeId, pod: str = "", serial: int = 0) -> str:
         """Return why a workload gets no certificate, "" if it does.
+
+        Args:
+            identity: Whom the certificate would name.
+            pod: Uid of its pod, "" where that is unknown.
+            serial: Number of the certificate by which it proved who it is, 0 if it did otherwise.
 
         Raises:
             Unavailable: It is not known yet what is revoked.
         """
         if self._revocations is None:
             raise Unavailable("it is not known yet what is revoked")
+        pod = pod or next((p for p, held in self._leaves.items() if serial in held), "")
         for one in self._revocations:
-            if one.forbids(identity, pod):
+            if one.forbids(identity, pod) or (serial and one.serial == serial):
                 return f"revoked by {one.name}"
         return ""
 

@@ -56,6 +56,8 @@ class Rotator:
         clock: Clock,
         *,
         names: Callable[[Sequence[str]], Sequence[str]] = lambda uids: uids,
+        elsewhere: Callable[[str], Sequence[str]] = lambda _signer: (),
+        note: Callable[[CaState], None] = lambda _state: None,
     ) -> None:
         """Prepare; nothing changes before `resume`.
 
@@ -66,12 +68,17 @@ class Rotator:
             clock: Wall time.
             names: Returns the names of those of these pods, by uid, whose proxies run: one that
                 does not run gets everything anew when it starts, and nobody waits for it.
+            elsewhere: Returns who holds unexpired certificates that nobody here can renew, of
+                other CAs than the one with this fingerprint.
+            note: Told of every new state before it is acted on.
         """
         self._store = store
         self._authority = authority
         self._fleet = fleet
         self._clock = clock
         self._names = names
+        self._elsewhere = elsewhere
+        self._note = note
         self._clear_since: float | None = None
         self.waiting_for: Sequence[str] = ()
 
@@ -157,7 +164,13 @@ class Rotator:
             self.waiting_for = ()
             return False
         evidence = self._fleet.evidence()
-        running = Evidence(self._names(evidence.without_bundle), self._names(evidence.with_others))
+        running = Evidence(
+            self._names(evidence.without_bundle),
+            [
+                *self._names(evidence.with_others),
+                *self._elsewhere(self._authority.material.fingerprint),
+            ],
+        )
         self.waiting_for = rotation.waiting_for(self.state, running)
         if self.waiting_for:
             self._clear_since = None
@@ -180,6 +193,7 @@ class Rotator:
 
     def _move(self, state: CaState) -> None:
         """Store first, act afterwards: whoever starts after a crash acts on the same state."""
+        self._note(state)
         self._store.save(state)
         self._clear_since = None
         self._publish()

@@ -40,10 +40,17 @@ class Unauthenticated(Denied):
 
 @dataclass(frozen=True, slots=True)
 class ReviewedUser:
-    """Whom a token speaks for, as status.user of a TokenReview says."""
+    """Whom a token speaks for, as status.user of a TokenReview says.
+
+    Attributes:
+        username: Four parts for a service account.
+        groups: Theirs.
+        pod_uid: Of the pod that the token is bound to, "" when it is bound to none.
+    """
 
     username: str
     groups: tuple[str, ...]
+    pod_uid: str = ""
 
 
 class TokenReviewer(Protocol):
@@ -82,10 +89,14 @@ class Caller:
     Attributes:
         identity: Whom certificates are issued to.
         authenticated: How, in a person's words.
+        pod_uid: Of the pod that their token is bound to, "" where that is unknown.
+        serial_number: Of the certificate that they showed, hexadecimal, "" if none.
     """
 
     identity: SpiffeId
     authenticated: str
+    pod_uid: str = ""
+    serial_number: str = ""
 
 
 class Authenticators:
@@ -139,7 +150,11 @@ class Authenticators:
         # The handshake checked this too, but a connection may outlive its certificate.
         if not svid.validity.not_before <= now < svid.validity.not_after:
             raise Rejected(f"expired at {svid.validity.not_after:%F %T} UTC")
-        return Caller(identity=svid.identity, authenticated="client certificate")
+        return Caller(
+            identity=svid.identity,
+            authenticated="client certificate",
+            serial_number=svid.serial_number,
+        )
 
     async def _by_token(self, shown: Shown) -> Caller:
         if shown.cluster and shown.cluster not in self._clusters:
@@ -154,4 +169,6 @@ class Authenticators:
         if SERVICE_ACCOUNTS not in user.groups or len(parts) != 4:
             raise Rejected(f"{user.username} is not a service account")
         identity = SpiffeId(self._trust_domain(), parts[2], parts[3])
-        return Caller(identity=identity, authenticated="service account token")
+        return Caller(
+            identity=identity, authenticated="service account token", pod_uid=user.pod_uid
+        )

@@ -63,6 +63,7 @@ class CertificateService:
         *,
         monotonic: Callable[[], float],
         limit: RateLimit | None = None,
+        refusal: Callable[[Caller], str] = lambda _caller: "",
     ) -> None:
         """Serve an authority.
 
@@ -71,10 +72,12 @@ class CertificateService:
             authenticators: Tell who is calling.
             monotonic: Seconds of a clock that nobody sets.
             limit: How often one caller may ask.
+            refusal: Returns why a caller gets nothing, "" if they do.
         """
         self._authority = authority
         self._authenticators = authenticators
         self._monotonic = monotonic
+        self._refusal = refusal
         self._limit = RateLimit() if limit is None else limit
         self.counts: Counter[str] = Counter()
 
@@ -117,6 +120,8 @@ class CertificateService:
         # Cut before it becomes a timedelta, which cannot hold every int64.
         seconds = max(0, min(request.seconds, int(MAX_TTL.total_seconds()) + 1))
         try:
+            if why := self._refusal(caller):
+                raise Denied(f"{caller.identity} gets no certificate: {why}")
             return self._authority.sign(
                 request.csr_pem,
                 caller.identity,
