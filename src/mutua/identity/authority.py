@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mutua.foundation.clock import Clock
-from mutua.foundation.errors import Denied, Rejected
+from mutua.foundation.errors import Denied, MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import proven_key
@@ -93,6 +93,7 @@ class Authority:
     Attributes:
         trust_domain: Whose identities it certifies; it may change.
         refusal: Returns why an identity gets no certificate, "" if it does.
+        observe: Told how every request ended: what it failed of, None when a chain was issued.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Authority:
         self._listeners: list[Callable[[], None]] = []
         self.trust_domain = trust_domain
         self.refusal = refusal
+        self.observe: Callable[[MutuaError | None], None] = lambda _failure: None
 
     @classmethod
     def load_or_create(
@@ -207,6 +209,16 @@ class Authority:
             NotValidNow: The signing CA is not valid now.
             InvalidSvid: The result broke a rule; a bug, and nothing was issued.
         """
+        try:
+            issued = self._issue(csr_pem, identity, ttl)
+            self._write_down(issued, identity, authenticated)
+        except MutuaError as failure:
+            self.observe(failure)
+            raise
+        self.observe(None)
+        return issued
+
+    def _issue(self, csr_pem: str, identity: SpiffeId, ttl: timedelta) -> IssuedChain:
         if identity.trust_domain != self.trust_domain:
             raise Rejected(f"{identity} is not of trust domain {self.trust_domain}")
         if why := self.refusal(identity):
@@ -231,7 +243,7 @@ class Authority:
                 ttl=ttl,
             ),
         )
-        issued = IssuedChain(
+        return IssuedChain(
             leaf=pem,
             intermediates=material.intermediates,
             anchor=material.anchor,
@@ -242,8 +254,6 @@ class Authority:
                 not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
             ),
         )
-        self._write_down(issued, identity, authenticated)
-        return issued
 
     def _write_down(self, issued: IssuedChain, identity: SpiffeId, authenticated: str) -> None:
         self._journal.record(
