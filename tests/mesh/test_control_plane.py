@@ -57,7 +57,6 @@ OBJECTS = [
     },
     pod("web", SERVER),
     SERVICE,
-    pod("client", CLIENT, *STREAMS),
     pod("outside", "import time; time.sleep(1e6)", meshed=False),
 ]
 
@@ -68,6 +67,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     try:
         running.up()
         running.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": OBJECTS}))
+        ask = ("exec", "-n", "shop", "outside", "--", "python3", "-c", FETCH, "http://web")
+        eventually(lambda: not running.kubectl(*ask, check=False).returncode, "the server answers")
+        running.apply(json.dumps(pod("client", CLIENT, *STREAMS)))
         running.kubectl(
             "wait", "--for=condition=Ready", "pod", "--all", "-n", "shop", "--timeout=60s"
         )
