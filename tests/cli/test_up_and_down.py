@@ -23,8 +23,8 @@ from mutua.testing.running_mesh import RunningMesh, eventually
 STARTED = re.compile(
     r"""  creating namespaces
   starting the controllers
-  starting the control plane
   starting the node
+  starting the control plane
   opening the API
 mesh 'fresh' is up, API at https://127\.0\.0\.1:\d+
 next:  mutua shell        a shell in which kubectl speaks to it

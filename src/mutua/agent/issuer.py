@@ -5,13 +5,18 @@ network.  Either way the agent sends a request and says for which workload, and 
 decides whether the agent may speak for that workload.
 """
 
+import asyncio
 from datetime import timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from typing_extensions import override
 
 from mutua.agent.workload import Workload
+from mutua.foundation.errors import Unavailable
 from mutua.identity.authority import DEFAULT_TTL, Authority, IssuedChain
+
+PATIENCE: Final = 2.0
+"""Seconds that a request waits for a control plane that restarts; it takes well below one."""
 
 
 class CertificateIssuer(Protocol):
@@ -40,3 +45,42 @@ class LocalIssuer(CertificateIssuer):
     @override
     async def sign(self, csr_pem: str, workload: Workload) -> IssuedChain:
         return self._authority.sign(csr_pem, workload.identity, self._ttl)
+
+
+class ReplaceableIssuer(CertificateIssuer):
+    """Whoever signs at present; there are times when nobody does.
+
+    A request waits a little, so that a restart of the control plane costs nobody a retry.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._issuer: CertificateIssuer | None = None
+        self._present = asyncio.Event()
+
+    def put(self, issuer: CertificateIssuer | None) -> None:
+        """Let `issuer` sign from now on; None for nobody."""
+        self._issuer = issuer
+        if issuer is None:
+            self._present.clear()
+        else:
+            self._present.set()
+
+    @override
+    async def sign(self, csr_pem: str, workload: Workload) -> IssuedChain:
+        """Have a request certified; see the port.
+
+        Raises:
+            Unavailable: Nobody signs, and nobody came.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._present.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "no certificate authority: the control plane does not run",
+                hint="kubectl get pods -n istio-system shows why",
+            ) from None
+        issuer = self._issuer
+        assert issuer is not None, "it is present"  # noqa: S101
+        return await issuer.sign(csr_pem, workload)

@@ -2,25 +2,26 @@
 
     store ─► registry (admission: Service addresses, injection) ─► everybody else
     mesh config ─► live settings of everybody below
-    authority ─► agent ─┐
-    control plane ──────┴─► sidecars ─► node ◄── shim, network
-    controllers, DNS, root certificates: over the registry
+    agent ─► sidecars ─► node ◄── shim, network
+    controllers, DNS: over the registry
+    node ─► pod of Deployment istiod ─► control plane (mutua.cluster.instance)
 
-The API server is last: when `mutua up` returns, everything behind it works.
+The control plane comes and goes with its pod; everything else lives as long as the daemon.  The API
+server is last: when `mutua up` returns, everything behind it works.
 """
 
 import asyncio
 import random
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from mutua.agent.agent import Agent
-from mutua.agent.issuer import LocalIssuer
+from mutua.agent.issuer import ReplaceableIssuer
 from mutua.api.kinds import KINDS
 from mutua.api.object import (
     DESTINATION_RULES,
@@ -43,45 +44,30 @@ from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import TokenIssuer
-from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.reporter import CertificateReporter
 from mutua.cluster.controllers.cluster import Controllers
 from mutua.cluster.controllers.events import Severity
 from mutua.cluster.controllers.service_ip import ServiceAddresses
 from mutua.cluster.controllers.view import View
+from mutua.cluster.hosting import HostedContainers
+from mutua.cluster.instance import ControlPlaneInstance, Surroundings
+from mutua.cluster.istiod import admit_deployment, create_control_plane, is_scaled_to_zero
 from mutua.cluster.nameservice import NameService
 from mutua.cluster.node.binding import NodeBinding
 from mutua.cluster.node.context import NodeContext
+from mutua.cluster.node.control_plane_pod import NAME, NAMESPACE
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime
 from mutua.cluster.node.settings import NodeSettings
-from mutua.cluster.revocation.reaper import Reaper
-from mutua.cluster.revocation.register import Gate, Register
-from mutua.cluster.revocation.revoker import Revoker
-from mutua.cluster.revocation.trust import RevocableTrust
-from mutua.cluster.running_proxies import running_proxies
 from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
-from mutua.cluster.trust_domain import TrustDomainFollower
 from mutua.controlplane.advice import Adviser
-from mutua.controlplane.ca.rotator import Rotator
-from mutua.controlplane.ca.service import CertificateAuthorityService
-from mutua.controlplane.certificates.caller import Authenticators
-from mutua.controlplane.certificates.server import PORT as CERTIFICATES_PORT
-from mutua.controlplane.certificates.server import CertificateServer
-from mutua.controlplane.certificates.service import CertificateService
-from mutua.controlplane.certificates.serving import ServingCertificate
-from mutua.controlplane.coherence.coherence import Coherence
-from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.injection import SidecarInjector
-from mutua.controlplane.ledger.keeper import Keeper
 from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower
 from mutua.controlplane.proxy_container import InjectionSettings
-from mutua.controlplane.root_cert import RootCertificatePublisher
-from mutua.controlplane.strict.guard import Guard
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
-from mutua.identity.authority import DEFAULT_TTL, Authority
+from mutua.identity.authority import DEFAULT_TTL
 from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.keystore import KeyStore
 from mutua.identity.sealing import Sealer
@@ -92,7 +78,6 @@ from mutua.runtime.network.node import NodeNetwork
 from mutua.runtime.shim.client import ShimClient
 from mutua.store.port import AlreadyExists, ObjectStore
 from mutua.store.sqlite import SqliteStore
-from mutua.xds.sighting import Sighting
 
 FIRST_NAMESPACES: Final = (
     "default",
@@ -104,6 +89,13 @@ FIRST_NAMESPACES: Final = (
 """What is there before anybody creates anything: Kubernetes' own, and Istio's."""
 
 DEFAULT_TRUST_DOMAIN: Final = MeshSettings().trust_domain
+
+PATIENCE: Final = 20.0
+"""Seconds the control plane may take; then the API opens without it, so that its owner can see and
+mend what is wrong with the Deployment."""
+
+START_AGAIN: Final = f"kubectl scale deployment/{NAME} -n {NAMESPACE} --replicas=1 starts one"
+LOOK: Final = f"kubectl describe pods -n {NAMESPACE} says why"
 
 RULES: Final = (PEER_AUTHENTICATIONS, DESTINATION_RULES, SERVICE_ENTRIES)
 """Kinds that no controller follows, and advice is given from."""
@@ -148,13 +140,13 @@ class Mesh:
         clock, rng = SystemClock(), random.SystemRandom()
         self._issuance = IssuanceLog(layout.issuance, clock)
         self.credentials = prepare_credentials(layout.pki, clock, outside.sealer)
-        keys = KeyStore.open(layout.pki / "ca", domain, clock, sealer=outside.sealer)
-        authority = Authority(
-            keys.material(keys.state.issuing), keys.trust_domain, clock, journal=self._issuance
-        )
+
+        def keys() -> KeyStore:
+            return KeyStore.open(layout.pki / "ca", domain, clock, sealer=outside.sealer)
+
         ttl = timedelta(seconds=settings.workload_cert_ttl) or DEFAULT_TTL
         live = LiveSettings(
-            MeshSettings(trust_domain=authority.trust_domain, workload_cert_ttl=ttl.total_seconds())
+            MeshSettings(trust_domain=keys().trust_domain, workload_cert_ttl=ttl.total_seconds())
         )
         injector = SidecarInjector(
             outside.store, lambda: InjectionSettings(trust_domain=live.current.trust_domain)
@@ -162,7 +154,7 @@ class Mesh:
         addresses = ServiceAddresses(outside.store)
         envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         node = node_settings(settings, envoy)
-        hooks = (addresses.admit, injector, NodeBinding(node).admit)
+        hooks = (addresses.admit, injector, NodeBinding(node).admit, admit_deployment)
         self.registry = Registry(
             outside.store,
             admission=hooks,
@@ -173,81 +165,42 @@ class Mesh:
         namespaced = [kind.resource for kind in KINDS if kind.namespaced and kind.stored]
         self._controllers = Controllers(self.registry, clock, namespaced=namespaced, rng=rng)
         self._rules = View(self.registry, RULES)
-        register = Register()
-        authority.refusal = register.refusal
-        gate = Gate(LocalIssuer(authority, ttl), register)
-        self._agent = Agent(gate, clock, rng.random)
-        self._certificate_server = CertificateServer(
-            CertificateService(
-                authority,
-                Authenticators(
-                    TokenReviews(TokenReviewer(self.registry, self._signer, clock)),
-                    trust_domain=lambda: authority.trust_domain,
-                    clock=clock,
-                    clusters=(InjectionSettings().cluster_id,),
-                ),
-                monotonic=time.monotonic,
-                refusal=lambda caller: register.refusal(
-                    caller.identity, caller.pod_uid, int(caller.serial_number or "0", 16)
-                ),
-            ),
-            ServingCertificate(authority, clock),
-            layout.run / "ca.sock",
-        )
-        self._node_address = node.address
+        issuer = ReplaceableIssuer()
+        self._agent = Agent(issuer, clock, rng.random)
         self._mesh_config = MeshConfigFollower(
             self.registry, live, self._tell, settings.trust_domain
         )
-        self._control_plane = ControlPlane(
-            self.registry, clock=clock, settings=live, report=self._tell
-        )
-        self._trust_domain = TrustDomainFollower(live, authority, self._control_plane, self._agent)
-        self._root_certificates = RootCertificatePublisher(
-            self.registry, lambda: authority.roots_pem
-        )
-        authority.listen(self._root_certificates.refresh)
-        names = running_proxies(self._controllers.view)
-        trust = RevocableTrust(
-            self._agent, lambda: [keys.material(one) for one in keys.state.trusted], clock
-        )
-        rotator = Rotator(keys, authority, trust, clock, names=names)
-        self._authority = CertificateAuthorityService(
-            self.registry, rotator, authority, clock, self._tell
-        )
-        self._keeper = Keeper(
-            self.registry,
-            clock,
-            lambda: self._control_plane.snapshot,
+        self._sidecars = MeshSidecars(self._agent, envoy, live)
+        around = Surroundings(
+            store=self.registry,
+            clock=clock,
+            settings=live,
+            keys=keys,
+            journal=self._issuance,
+            issuer=issuer,
+            agent=self._agent,
+            view=self._controllers.view,
+            events=self._controllers.events,
+            rng=rng,
+            sidecars=self._sidecars,
             program=ProgramFinder(layout.netns).find,
-        )
-        self._guard = Guard(
-            self.registry, clock, lambda: self._control_plane.snapshot, self._record_policy
-        )
-        self._keeper.on_refusal = self._guard.refused
-        self._sidecars = MeshSidecars(self._control_plane, self._agent, envoy, live, self._witness)
-        self._revoker = Revoker(
-            self.registry,
-            clock,
-            register=register,
-            trust=trust,
-            holders=self._agent,
+            report=self._tell,
+            record_policy=self._record_policy,
+            address=node.address,
             network=outside.network,
-            issued=self._issuance.unexpired_of,
+            ttl=ttl,
+            reviews=TokenReviews(TokenReviewer(self.registry, self._signer, clock)),
+            front=layout.run / "ca.sock",
         )
-        self._reaper = Reaper(
-            clock,
-            network=outside.network,
-            is_presented=self._agent.presents,
-            held=lambda: [one.uid for one in self._agent.workloads()],
-            addresses=self._revoker.addresses,
+        self._containers = HostedContainers(
+            outside.shim, lambda stop, ready: ControlPlaneInstance(around).run(stop, ready), clock
         )
-        gate.listener = self._reaper.certified
         self._names = NameService(self._controllers.view, node)
         prober = NetworkProber(outside.network)
         self._node = Node(
             NodeContext(
                 settings=node,
-                runtime=PodRuntime(outside.shim, outside.network, prober),
+                runtime=PodRuntime(self._containers, outside.network, prober),
                 view=self._controllers.view,
                 events=self._controllers.events,
                 clock=clock,
@@ -257,16 +210,6 @@ class Mesh:
         )
         self._certificates = CertificateReporter(
             self._controllers.view, self._controllers.events, self._agent.status, clock
-        )
-        writer = VerdictWriter(self._controllers.view, self._controllers.events, clock)
-        self._coherence = Coherence(
-            authority,
-            ConfirmedBundles(self._agent.status).holders,
-            lambda: self._control_plane.snapshot,
-            writer.record,
-            writer.publish,
-            clock=clock,
-            rng=rng,
         )
         self._clock = clock
 
@@ -288,34 +231,15 @@ class Mesh:
             "issuance log": self._issuance.run,
             "mesh config": self._run_mesh_config,
             "controllers": announced("starting the controllers", self._run_controllers),
-            "control plane": announced("starting the control plane", self._control_plane.run),
             "rules": self._follow_rules,
-            "ledger": self._keeper.run,
-            "guard": self._guard.run,
-            "certificate authority": self._authority.run,
-            "revocations": self._revoker.run,
-            "expiry": self._reaper.run,
             "agent": self._agent.run,
             "certificates": self._certificates.run,
-            "trust domain": self._trust_domain.run,
-            "certificate server": self._serve_certificates,
-            "root certificates": self._root_certificates.run,
             "dns": self._names.run,
+            "hosting": self._containers.run,
             "node": announced("starting the node", self._run_node),
-            "coherence": self._coherence.run,
+            "control plane": partial(self._await_control_plane, report),
             "api": announced("opening the API", self._serve_api),
         }
-
-    def _witness(self, pod_uid: str) -> Callable[[Sighting], None]:
-        """Return who listens to what a pod's proxy sees."""
-        keep = self._keeper.witness(pod_uid)
-
-        def hear(sighting: Sighting) -> None:
-            keep(sighting)
-            self._revoker.hear(sighting)
-            self._reaper.hear(sighting)
-
-        return hear
 
     def _record_policy(self, policy: Object, severity: Severity, reason: str, note: str) -> None:
         events = self._controllers.events
@@ -323,6 +247,7 @@ class Mesh:
 
     async def _run_mesh_config(self, ready: Ready) -> None:
         await create_namespaces(self.registry)
+        await create_control_plane(self.registry)
         await self._mesh_config.run(ready)
 
     def _tell(self, subject: Object, severity: Severity, reason: str, message: str) -> None:
@@ -354,12 +279,23 @@ class Mesh:
         finally:
             await self._sidecars.stop()
 
-    async def _serve_certificates(self, ready: Ready) -> None:
-        """Serve CSRs to pods: the node's address is inside the mesh, never the host's."""
-        address = (self._node_address, CERTIFICATES_PORT)
-        with socket.create_server(address, backlog=128) as listener:
-            listener.settimeout(0)
-            await self._certificate_server.serve(listener, ready)
+    async def _await_control_plane(self, report: Callable[[str], None], ready: Ready) -> None:
+        """Wait for the control plane, unless its owner wants none.
+
+        Raises:
+            Exception: It does not start; the reason is its own.
+        """
+        if await is_scaled_to_zero(self.registry):
+            report(f"no control plane: deployment/{NAME} has 0 replicas; {START_AGAIN}")
+        else:
+            report("starting the control plane")
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._containers.wait_settled()
+            except TimeoutError:
+                report(f"no control plane after {PATIENCE:g} s; {LOOK}")
+        ready()
+        await asyncio.Event().wait()
 
     async def _serve_api(self, ready: Ready) -> None:
         listener, layout = self._outside.listener, self._settings.layout
@@ -368,7 +304,7 @@ class Mesh:
         server = ApiServer(
             self.registry,
             authenticator=FirstOf(authenticators),
-            streaming=ContainerStreams(self.registry, self._outside.shim, layout),
+            streaming=ContainerStreams(self.registry, self._containers, layout),
             tokens=self._signer,
             clock=self._clock,
         )

@@ -10,6 +10,7 @@ Per pod, in its private directory, which only its istio-proxy sees:
 Being connected to one of these sockets is being that pod: they are the workload's credentials.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,26 +44,54 @@ CONCURRENCY: Final = 2
 
 PRIVATE: Final = 0o700
 
+Witness = Callable[[str], Callable[[Sighting], None]]
+"""Uid of a pod -> what its proxy's sightings are told to."""
+
 
 @dataclass(slots=True)
 class MeshSidecars(SidecarProvider):
     """Serves the proxies of this machine.
 
+    Certificates are served as long as the pod is there; configuration while there is a control
+    plane.  Without one a proxy keeps what it has, and finds no socket to connect to.
+
     Attributes:
-        control_plane: Where configuration comes from.
         agent: Where certificates come from.
         envoy: The binary.
         settings: Of the mesh.
-        witness: Returns what the proxy of a pod, by uid, tells about callers without mutual TLS.
     """
 
-    control_plane: ControlPlane
     agent: Agent
     envoy: Path
     settings: LiveSettings
-    witness: Callable[[str], Callable[[Sighting], None]] = lambda _uid: lambda _sighting: None
+    _control_plane: ControlPlane | None = None
+    _witness: Witness = lambda _uid: lambda _sighting: None
     _logs: LogReader = field(default_factory=LogReader)
+    _secrets: dict[str, WorkloadServer] = field(default_factory=dict)
+    _folders: dict[str, Path] = field(default_factory=dict)
     _servers: dict[str, WorkloadServer] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def connect(self, control_plane: ControlPlane, witness: Witness) -> None:
+        """Serve every proxy the configuration of a control plane, until `disconnect`.
+
+        Args:
+            control_plane: Where configuration comes from.
+            witness: Told what proxies see of callers without mutual TLS.
+        """
+        async with self._turn:
+            self._control_plane, self._witness = control_plane, witness
+            for uid in self._folders:
+                await self._open(uid)
+
+    async def disconnect(self) -> None:
+        """End every proxy's stream of configuration; they keep what they have."""
+        async with self._turn:
+            self._control_plane = None
+            servers = [self._servers.pop(uid) for uid in tuple(self._servers)]
+            async with asyncio.TaskGroup() as group:
+                for server in servers:
+                    group.create_task(server.stop())
 
     @override
     async def prepare(self, pod: Object, pod_dir: Path) -> SidecarPlan:
@@ -70,8 +99,11 @@ class MeshSidecars(SidecarProvider):
         folders = {name: pod_dir / name for name in ("proxy", "xds", "sds", "certs")}
         for folder in folders.values():
             folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        if uid not in self._servers:
-            self._servers[uid] = await self._serve(pod, folders)
+        if uid not in self._secrets:
+            self._secrets[uid] = await self._serve_secrets(pod, folders)
+        async with self._turn:
+            self._folders[uid] = folders["xds"]
+            await self._open(uid)
         config = folders["proxy"] / "envoy.json"
         config.write_text(json.dumps(bootstrap(self._describe(pod))))
         return SidecarPlan(
@@ -93,23 +125,38 @@ class MeshSidecars(SidecarProvider):
 
     @override
     async def release(self, pod_uid: str) -> None:
-        server = self._servers.pop(pod_uid, None)
-        if server is not None:
-            await server.stop()
+        async with self._turn:
+            self._folders.pop(pod_uid, None)
+            server = self._servers.pop(pod_uid, None)
+            if self._control_plane is not None:
+                self._control_plane.remove(pod_uid)
+        for one in (server, self._secrets.pop(pod_uid, None)):
+            if one is not None:
+                await one.stop()
         self.agent.remove(pod_uid)
-        self.control_plane.remove(pod_uid)
 
     @override
     def is_ready(self, pod_uid: str) -> bool:
-        return self.control_plane.is_ready(pod_uid)
+        return self._control_plane is not None and self._control_plane.is_ready(pod_uid)
 
     async def stop(self) -> None:
         """Close every socket; the proxies keep what they have."""
-        for server in self._servers.values():
+        await self.disconnect()
+        for server in self._secrets.values():
             await server.stop()
-        self._servers.clear()
+        self._secrets.clear()
+        self._folders.clear()
 
-    async def _serve(self, pod: Object, folders: dict[str, Path]) -> WorkloadServer:
+    async def _open(self, uid: str) -> None:
+        """Serve a pod's proxy its configuration, if there is any and nobody does; needs a turn."""
+        if self._control_plane is None or uid in self._servers:
+            return
+        feed = self._control_plane.add(uid)
+        handlers = [ads_handler(feed), self._logs.handler(self._witness(uid))]
+        path = self._folders[uid] / Path(XDS_SOCKET).name
+        self._servers[uid] = await serve_workload({path: handlers})
+
+    async def _serve_secrets(self, pod: Object, folders: dict[str, Path]) -> WorkloadServer:
         meta = pod["metadata"]
         account = pod["spec"].get("serviceAccountName") or "default"
         identity = SpiffeId(self.settings.current.trust_domain, meta["namespace"], account)
@@ -120,14 +167,8 @@ class MeshSidecars(SidecarProvider):
             certs_dir=folders["certs"],
         )
         secrets = await self.agent.add(workload)
-        feed = self.control_plane.add(meta["uid"])
-        reports = self._logs.handler(self.witness(meta["uid"]))
-        return await serve_workload(
-            {
-                folders["xds"] / Path(XDS_SOCKET).name: [ads_handler(feed), reports],
-                folders["sds"] / Path(SDS_SOCKET).name: [sds_handler(secrets)],
-            }
-        )
+        path = folders["sds"] / Path(SDS_SOCKET).name
+        return await serve_workload({path: [sds_handler(secrets)]})
 
     def _describe(self, pod: Object) -> Sidecar:
         meta, spec = pod["metadata"], pod["spec"]

@@ -45,17 +45,23 @@ class TrustDomainFollower:
 
     async def run(self, ready: Ready) -> None:
         """Move running workloads until cancelled."""
+        if any(one.workload.identity.trust_domain != self._domain for one in self._agent.status()):
+            self._moved.set()  # it changed while nobody followed
         ready()
         while True:
             await self._moved.wait()
             self._moved.clear()
-            domain = self._settings.current.trust_domain
+            domain = self._domain
             await self._wait_until_accepted()
-            if domain == self._settings.current.trust_domain:
+            if domain == self._domain:
                 self._move(domain)
 
+    @property
+    def _domain(self) -> str:
+        return self._settings.current.trust_domain
+
     def _changed(self) -> None:
-        domain = self._settings.current.trust_domain
+        domain = self._domain
         if domain != self._authority.trust_domain:
             self._authority.trust_domain = domain
             self._moved.set()

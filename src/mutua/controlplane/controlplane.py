@@ -154,6 +154,11 @@ class ControlPlane:
         feed = self._feeds.get(pod_uid)
         return feed is not None and feed.progress.acknowledged > 0
 
+    @property
+    def connected(self) -> int:
+        """Number of proxies that are connected."""
+        return sum(feed.progress.connected for feed in self._feeds.values())
+
     async def wait_followed(self) -> None:
         """Return once every connected proxy has confirmed a state made with the settings of now."""
         while not self._is_followed():

@@ -64,9 +64,14 @@ class LiveSettings:
         self.current = settings or MeshSettings()
         self._listeners: list[Callable[[], None]] = []
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every change; it must neither work nor raise."""
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every change; it must neither work nor raise.
+
+        Returns:
+            Ends that.
+        """
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def put(self, settings: MeshSettings) -> None:
         """Replace the settings, and tell everybody if they differ."""

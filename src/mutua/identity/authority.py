@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mutua.foundation.clock import Clock
-from mutua.foundation.errors import Denied, Rejected
+from mutua.foundation.errors import Denied, MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import proven_key
@@ -103,6 +103,7 @@ class Authority:
     Attributes:
         trust_domain: Whose identities it certifies; it may change.
         refusal: Returns why an identity gets no certificate, "" if it does.
+        observe: Told how every request ended: what it failed of, None when a chain was issued.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Authority:
         self._listeners: list[Callable[[], None]] = []
         self.trust_domain = trust_domain
         self.refusal = refusal
+        self.observe: Callable[[MutuaError | None], None] = lambda _failure: None
 
     @classmethod
     def load_or_create(
@@ -217,6 +219,16 @@ class Authority:
             NotValidNow: The signing CA is not valid now.
             InvalidSvid: The result broke a rule; a bug, and nothing was issued.
         """
+        try:
+            issued = self._issue(csr_pem, identity, ttl)
+            self._write_down(issued, identity, authenticated)
+        except MutuaError as failure:
+            self.observe(failure)
+            raise
+        self.observe(None)
+        return issued
+
+    def _issue(self, csr_pem: str, identity: SpiffeId, ttl: timedelta) -> IssuedChain:
         if identity.trust_domain != self.trust_domain:
             raise Rejected(f"{identity} is not of trust domain {self.trust_domain}")
         if why := self.refusal(identity):
@@ -241,7 +253,7 @@ class Authority:
                 ttl=ttl,
             ),
         )
-        issued = IssuedChain(
+        return IssuedChain(
             leaf=pem,
             intermediates=material.intermediates,
             anchor=material.anchor,
@@ -252,8 +264,6 @@ class Authority:
                 not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
             ),
         )
-        self._write_down(issued, identity, authenticated)
-        return issued
 
     def server_credential(
         self, identity: SpiffeId, names: Sequence[str], lifetime: timedelta

@@ -6,7 +6,7 @@ Tests end containers with `finish`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from mutua.api.object import Object
 from mutua.cluster.controllers.cluster import FOLLOWED
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.view import View
+from mutua.cluster.hosting import HostedContainers, Program
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import (
@@ -228,8 +229,12 @@ class FakeTokens(TokenIssuer):
 class FakeNode:
     """A node over fakes that survive it: stop it and start another, like a daemon's crash."""
 
-    def __init__(self, store: Any, clock: Clock, directory: Path) -> None:
+    def __init__(
+        self, store: Any, clock: Clock, directory: Path, program: Program | None = None
+    ) -> None:
+        """Make a node that hosts `program`, if any, as the pod of Deployment istiod."""
         self.store = store
+        self.program = program
         self.clock = clock
         self.containers = FakeContainers(clock)
         self.network = FakeNetwork()
@@ -244,9 +249,15 @@ class FakeNode:
         """Run a node daemon for a while; its processes stay when it goes."""
         view = View(self.store, FOLLOWED)
         events = EventRecorder(self.store, self.clock)
+        containers: Containers = self.containers
+        hosting: list[Coroutine[Any, Any, None]] = []
+        if self.program is not None:
+            hosted = HostedContainers(self.containers, self.program, self.clock)
+            containers = hosted
+            hosting.append(hosted.run(lambda: None))
         context = NodeContext(
             settings=self.settings,
-            runtime=PodRuntime(self.containers, self.network, self.prober),
+            runtime=PodRuntime(containers, self.network, self.prober),
             view=view,
             events=events,
             clock=self.clock,
@@ -258,6 +269,7 @@ class FakeNode:
             tasks = [
                 group.create_task(view.run()),
                 group.create_task(events.run()),
+                *map(group.create_task, hosting),
                 group.create_task(Node(context).run(ready.set)),
             ]
             try:

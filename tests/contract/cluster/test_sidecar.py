@@ -3,7 +3,7 @@
 import json
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mutua.identity.authority import Authority
 from mutua.identity.x509 import parse_certificates
 from mutua.store.memory import MemoryStore
 from mutua.xds.proto import DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, message
+from mutua.xds.sighting import Sighting
 
 SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 DELTA = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
@@ -45,12 +46,15 @@ def directory() -> Iterator[Path]:
         yield Path(short)
 
 
+def _unheard(_uid: str) -> Callable[[Sighting], None]:
+    return lambda _sighting: None
+
+
 @pytest.fixture
 def sidecars(directory: Path) -> MeshSidecars:
     clock = SystemClock()
     authority = Authority.load_or_create(directory / "pki", "cluster.local", clock)
     return MeshSidecars(
-        control_plane=ControlPlane(MemoryStore(clock), clock=clock),
         agent=Agent(LocalIssuer(authority), clock, lambda: 0.5),
         envoy=Path("/envoy"),
         settings=LiveSettings(),
@@ -91,6 +95,8 @@ async def test_a_proxy_is_whose_socket_it_has_whatever_it_says(
 async def test_what_a_proxy_is_given_is_closed_to_others(
     sidecars: MeshSidecars, directory: Path
 ) -> None:
+    clock = SystemClock()
+    await sidecars.connect(ControlPlane(MemoryStore(clock), clock=clock), _unheard)
     plan = await sidecars.prepare(pod("web", "web"), directory / "web")
 
     for mount in plan.mounts:
@@ -109,3 +115,30 @@ async def test_envoy_logs_as_much_as_the_pod_asks(sidecars: MeshSidecars, direct
 
     assert plan.argv[plan.argv.index("--log-level") + 1] == "debug"
     await sidecars.stop()
+
+
+async def test_configuration_comes_and_goes_with_the_control_plane_certificates_stay(
+    sidecars: MeshSidecars, directory: Path
+) -> None:
+    clock = SystemClock()
+    first, second = (ControlPlane(MemoryStore(clock), clock=clock) for _ in range(2))
+    early, late = directory / "early", directory / "late"
+    await sidecars.prepare(pod("early", "web"), early)
+    assert not (early / "xds/XDS").exists()
+
+    await sidecars.connect(first, _unheard)
+    assert (early / "xds/XDS").is_socket()
+    await sidecars.disconnect()
+    await sidecars.prepare(pod("late", "web"), late)
+    assert not (early / "xds/XDS").exists()
+    assert await identities(early / "sds/socket", Node()) == [
+        "spiffe://cluster.local/ns/shop/sa/web"
+    ]
+    await sidecars.connect(second, _unheard)
+
+    assert (early / "xds/XDS").is_socket()
+    assert (late / "xds/XDS").is_socket()
+    await sidecars.release("uid-late")
+    assert not (late / "xds/XDS").exists()
+    await sidecars.stop()
+    assert not (early / "xds/XDS").exists()

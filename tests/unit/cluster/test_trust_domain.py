@@ -112,3 +112,14 @@ async def test_other_settings_renew_nothing(tmp_path: Path) -> None:
         await asyncio.sleep(10)
 
     assert (mesh.certificates / "cert-chain.pem").read_text() == before
+
+
+async def test_a_change_while_nobody_followed_is_made_up_for(tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    async with running(mesh.plane.run), running(mesh.agent.run):
+        await mesh.start()
+        mesh.agent.rename(mesh.agent.status()[0].workload.uid, NEW)  # by an earlier control plane
+        assert mesh.identity() == NEW
+
+        async with running(mesh.follower.run):
+            await eventually(lambda: mesh.identity() == OLD)

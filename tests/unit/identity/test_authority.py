@@ -15,6 +15,7 @@ from mutua.identity.csr import new_request
 from mutua.identity.keyfile import Damaged, write_credential
 from mutua.identity.renewal import Validity
 from mutua.identity.x509 import (
+    Malformed,
     NotValidNow,
     client_certificate,
     parse_certificates,
@@ -245,3 +246,15 @@ def test_a_leaf_is_not_accepted_as_a_root(tmp_path: Path, clock: ManualClock) ->
 
     with pytest.raises(Damaged, match="not a certificate authority"):
         Authority.load_or_create(tmp_path, TD, clock)
+
+
+def test_an_observer_is_told_how_every_request_ended(authority: Authority) -> None:
+    seen: list[str] = []
+    authority.observe = lambda failure: seen.append(failure.code if failure else "issued")
+
+    authority.sign(CSR, WEB)
+    for csr, identity in (("nonsense", WEB), (CSR, SpiffeId("other", "shop", "web"))):
+        with pytest.raises(Rejected):
+            authority.sign(csr, identity)
+
+    assert seen == ["issued", Malformed.code, Rejected.code]

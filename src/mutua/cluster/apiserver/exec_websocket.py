@@ -34,8 +34,8 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from mutua.cluster.apiserver.status import bad_request
 from mutua.cluster.apiserver.streaming_port import ExecRequest
+from mutua.cluster.node.ports import Containers, Execution
 from mutua.foundation.errors import MutuaError
-from mutua.runtime.shim.client import Execution, ShimClient
 from mutua.runtime.spec import StartFailed
 
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -79,14 +79,14 @@ class WebSocketExec:
         self._channel = STDIN
         self._message_begins = True
 
-    async def run(self, shim: ShimClient, identifier: str) -> None:
+    async def run(self, containers: Containers, identifier: str) -> None:
         """Run the command in container `identifier`, from the handshake to the close."""
         await self._send(AcceptConnection(subprotocol=self._protocol))
         request = self._request
         with contextlib.closing(_Pipes.open(stdin=request.stdin)) as pipes:
             try:
                 try:
-                    execution = await shim.exec(
+                    execution = await containers.exec(
                         identifier,
                         request.command,
                         stdin=pipes.child_stdin,

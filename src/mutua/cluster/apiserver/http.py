@@ -48,7 +48,7 @@ async def serve_http(
     listener: socket.socket,
     handler: Handler,
     *,
-    tls: ssl.SSLContext,
+    tls: ssl.SSLContext | None,
     clock: Clock,
     limits: Limits | None = None,
     ready: Callable[[], None] = lambda: None,
@@ -58,7 +58,7 @@ async def serve_http(
     Args:
         listener: A listening or bound stream socket; closed at the end.
         handler: Answers requests.
-        tls: See `tls_context`.
+        tls: See `tls_context`; None for plain HTTP.
         clock: For the Date header.
         limits: What a client may cost.
         ready: Called once connections are accepted.
@@ -97,7 +97,7 @@ async def serve_http(
             ssl=tls,
             backlog=BACKLOG,
             limit=limits.buffer,
-            ssl_handshake_timeout=limits.handshake,
+            ssl_handshake_timeout=limits.handshake if tls else None,
         )
         async with server:
             ready()

@@ -20,9 +20,9 @@ from mutua.api.object import PODS, Object
 from mutua.cluster.apiserver.exec_websocket import WebSocketExec
 from mutua.cluster.apiserver.status import Refusal, bad_request
 from mutua.cluster.apiserver.streaming_port import ExecRequest, LogOptions, StreamingBackend
+from mutua.cluster.node.ports import Containers
 from mutua.foundation.layout import Layout
 from mutua.runtime.logs import LogQuery, read_log
-from mutua.runtime.shim.client import ShimClient
 from mutua.runtime.spec import ShimGone
 from mutua.store.port import ObjectStore
 
@@ -33,10 +33,10 @@ DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 class ContainerStreams(StreamingBackend):
     """Logs and exec of the containers that the shim runs."""
 
-    def __init__(self, store: ObjectStore, shim: ShimClient, layout: Layout) -> None:
-        """Serve the pods of `store` that run under `shim`."""
+    def __init__(self, store: ObjectStore, containers: Containers, layout: Layout) -> None:
+        """Serve the pods of `store` whose containers these are."""
         self._store = store
-        self._shim = shim
+        self._containers = containers
         self._layout = layout
 
     @override
@@ -77,7 +77,7 @@ class ContainerStreams(StreamingBackend):
         if request.tty:
             raise bad_request("a terminal (-t) is not supported yet: run the command without it")
         identifier = await self._current(pod, name)
-        await WebSocketExec(request, reader, writer).run(self._shim, identifier)
+        await WebSocketExec(request, reader, writer).run(self._containers, identifier)
 
     def _log_file(self, pod: Object, name: str, *, previous: bool) -> tuple[int, Path]:
         metadata = pod["metadata"]
@@ -118,7 +118,7 @@ class ContainerStreams(StreamingBackend):
 
     async def _running(self) -> frozenset[str]:
         try:
-            states = await self._shim.containers()
+            states = await self._containers.containers()
         except ShimGone:
             return frozenset()
         return frozenset(state.id for state in states if state.running)

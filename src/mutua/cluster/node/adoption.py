@@ -17,7 +17,7 @@ from mutua.runtime.spec import ContainerState
 LOST: Final = Terminated(
     137,
     "ContainerStatusUnknown",
-    "the container ended together with the mesh's process runner; it is started again",
+    "the container ended together with the process that ran it; it is started again",
 )
 
 

@@ -162,14 +162,19 @@ def container_spec(place: Place, record: Record, plan: SidecarPlan | None) -> Co
         hide=hidden(place.settings),
         log_path=str(logs / record.name / f"{record.attempt}.log"),
         capabilities=plan.capabilities if plan else (),
-        annotations={
-            "mutua.io/namespace": metadata["namespace"],
-            "mutua.io/pod": metadata["name"],
-            "mutua.io/pod-uid": record.uid,
-            "mutua.io/container": record.name,
-            "mutua.io/attempt": str(record.attempt),
-        },
+        annotations=annotations(place.pod, record),
     )
+
+
+def annotations(pod: Object, record: Record) -> dict[str, str]:
+    """Return what a container is known by when it is found again."""
+    return {
+        "mutua.io/namespace": pod["metadata"]["namespace"],
+        "mutua.io/pod": pod["metadata"]["name"],
+        "mutua.io/pod-uid": record.uid,
+        "mutua.io/container": record.name,
+        "mutua.io/attempt": str(record.attempt),
+    }
 
 
 def asked_command(place: Place, record: Record) -> tuple[str, ...]:

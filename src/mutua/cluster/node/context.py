@@ -10,6 +10,7 @@ from mutua.cluster.controllers.events import EventRecorder, Severity
 from mutua.cluster.controllers.view import View
 from mutua.cluster.node.addresses import PodAddresses
 from mutua.cluster.node.blueprint import Place
+from mutua.cluster.node.control_plane_pod import is_control_plane
 from mutua.cluster.node.images import CONFIG_MAP, CONFIG_MAP_NAMESPACE, read_catalogue
 from mutua.cluster.node.ports import PodRuntime, TokenIssuer
 from mutua.cluster.node.record import Record, Role
@@ -67,6 +68,7 @@ class PodState:
         plan: How to run its sidecar, None without one or before it is prepared.
         start_time: When the node first saw it, RFC 3339.
         wake: Set whenever there may be something to do.
+        hosted: Whether its container runs inside this process, at the node's address.
     """
 
     node: NodeContext
@@ -77,6 +79,13 @@ class PodState:
     plan: SidecarPlan | None = None
     start_time: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    hosted: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Decided once: its owners may go before it does.
+        self.hosted = is_control_plane(self.node.view, self.pod)
+        if self.hosted:
+            self.ip = self.node.settings.address
 
     @property
     def uid(self) -> str:
@@ -87,6 +96,11 @@ class PodState:
     def is_meshed(self) -> bool:
         """Tell whether it has a sidecar."""
         return any(record.role is Role.SIDECAR for record in self.records)
+
+    @property
+    def is_wired(self) -> bool:
+        """Tell whether it has its network."""
+        return self.hosted or bool(self.netns)
 
     def of(self, *roles: Role) -> list[Record]:
         """Return its containers with one of these roles."""

@@ -13,6 +13,13 @@ from typing import Final
 
 from mutua.cluster.node import blueprint
 from mutua.cluster.node.context import PodState
+from mutua.cluster.node.control_plane_pod import (
+    IMAGE,
+    NAME,
+    NAMESPACE,
+    HostedSpec,
+    asks_for_control_plane,
+)
 from mutua.cluster.node.environment import SourceMissing
 from mutua.cluster.node.images import ImageUnknown
 from mutua.cluster.node.record import START, Record, Role, Terminated, Waiting, restarts
@@ -122,7 +129,7 @@ class Launcher:
         except MutuaError as error:
             self._retry_at = now + PREPARE.delay(self._failures, draw=0.5)
             self._failures += 1
-            reason = "FailedMount" if self._state.netns else "FailedCreatePodSandBox"
+            reason = "FailedMount" if self._state.is_wired else "FailedCreatePodSandBox"
             self._state.tell("Warning", reason, str(error))
             for record in self._state.records:
                 if record.fresh and isinstance(record.state, Waiting) and not record.last:
@@ -134,6 +141,8 @@ class Launcher:
     async def _connect(self) -> None:
         """Give the pod its address, network, capture and identity, in that order."""
         state, node = self._state, self._state.node
+        if state.hosted:
+            return
         if not state.ip:
             state.ip = node.addresses.allocate(state.uid)
         if not state.netns:
@@ -244,6 +253,13 @@ class Launcher:
             raise
 
     async def _described(self, record: Record) -> ContainerSpec:
+        if self._state.hosted:
+            return self._hosted(record)
+        if asks_for_control_plane(record.spec):
+            raise Rejected(
+                f"image {IMAGE} runs inside the daemon, as the one container of a pod of "
+                f"Deployment {NAME} in namespace {NAMESPACE}, and nowhere else"
+            )
         plan = None
         if record.role is Role.SIDECAR:
             plan = self._state.plan
@@ -255,6 +271,17 @@ class Launcher:
         message = f'Container image "{image}" runs from the host: {" ".join(command)[:200]}'
         self._state.tell("Normal", "Pulled", message)
         return spec
+
+    def _hosted(self, record: Record) -> ContainerSpec:
+        message = f'Container image "{record.spec["image"]}" runs inside the daemon'
+        self._state.tell("Normal", "Pulled", message)
+        return HostedSpec(
+            id=record.id,
+            argv=(),
+            env={},
+            log_path=str(log_file(self._state, record)),
+            annotations=blueprint.annotations(self._state.pod, record),
+        )
 
     def _start_failed(self, record: Record, error: MutuaError, now: float) -> None:
         text = f"{error}; {error.hint}" if error.hint else str(error)

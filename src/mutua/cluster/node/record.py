@@ -144,7 +144,7 @@ class Record:
         wait = CRASH.delay(max(0, self.crashes - 2), draw=0.5)
         self.state = (
             Waiting("ContainerCreating")
-            if self.crashes == 1
+            if self.crashes <= 1
             else Waiting(
                 "CrashLoopBackOff",
                 f"back-off {wait:g}s restarting failed container={self.name}",

@@ -48,7 +48,9 @@ class PodWorker:
         status = pod.get("status") or {}
         ip = str(status.get("podIP") or "")
         records = recollect(pod, found)
-        if ip and not node.addresses.reserve(str(pod["metadata"]["uid"]), ip):
+        if ip == node.settings.address or not (
+            ip and node.addresses.reserve(str(pod["metadata"]["uid"]), ip)
+        ):
             ip = ""
         self.state = PodState(node=node, pod=pod, records=records, ip=ip)
         self.state.start_time = status.get("startTime") or rfc3339(node.clock.now())
@@ -188,7 +190,7 @@ class PodWorker:
         facts = Facts(
             ip=state.ip,
             host_ip=node.settings.address,
-            wired=bool(state.netns),
+            wired=state.is_wired,
             start_time=state.start_time,
             now=rfc3339(node.clock.now()),
         )

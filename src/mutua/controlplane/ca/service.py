@@ -101,13 +101,20 @@ class CertificateAuthorityService:
     async def _round(self) -> None:
         self._heed_request()
         self._heed_secret()
-        while self._rotator.step(asyncio.get_running_loop().time()):
+        while self._takes_step():
             moving = self._rotator.state.rotation
             stage = moving.stage.value if moving else "done"
             log.info("CA rotation", extra={"stage": stage})
             if moving is None:
                 self._tell("Normal", "RotationDone", "a new CA signs, and only it is trusted")
         await self._write_status()
+
+    def _takes_step(self) -> bool:
+        try:
+            return self._rotator.step(asyncio.get_running_loop().time())
+        except Unavailable as error:  # nothing was changed; the next round tries again
+            log.warning("CA rotation stands still", extra={"reason": str(error)})
+            return False
 
     def _heed_request(self) -> None:
         wish = ((self._objects.get(NAMESPACE, NAME) or {}).get("spec") or {}).get("rotation") or {}

@@ -64,6 +64,7 @@ class CertificateService:
         monotonic: Callable[[], float],
         limit: RateLimit | None = None,
         refusal: Callable[[Caller], str] = lambda _caller: "",
+        on_stranger: Callable[[], None] = lambda: None,
     ) -> None:
         """Serve an authority.
 
@@ -73,11 +74,13 @@ class CertificateService:
             monotonic: Seconds of a clock that nobody sets.
             limit: How often one caller may ask.
             refusal: Returns why a caller gets nothing, "" if they do.
+            on_stranger: Told of every call that nobody vouches for.
         """
         self._authority = authority
         self._authenticators = authenticators
         self._monotonic = monotonic
         self._refusal = refusal
+        self._on_stranger = on_stranger
         self._limit = RateLimit() if limit is None else limit
         self.counts: Counter[str] = Counter()
 
@@ -113,6 +116,7 @@ class CertificateService:
             return await self._authenticators.authenticate(shown)
         except Unauthenticated as error:
             self.counts["authentication_failure_count"] += 1
+            self._on_stranger()
             log.warning("certificate refused: not authenticated", extra={"reason": str(error)})
             raise Refused("UNAUTHENTICATED", "request authenticate failure") from error
 

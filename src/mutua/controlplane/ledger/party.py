@@ -94,14 +94,14 @@ class AddressBook:
 
     def put(self, pod: Object) -> None:
         """Note a pod's present state."""
-        address = (pod.get("status") or {}).get("podIP")
+        address = _own_address(pod)
         if address:
             self._pods[address] = pod
             self._gone.pop(address, None)
 
     def leave(self, pod: Object) -> None:
         """Note that a pod is gone."""
-        address = (pod.get("status") or {}).get("podIP")
+        address = _own_address(pod)
         if not address or self._pods.get(address, pod)["metadata"]["uid"] != pod["metadata"]["uid"]:
             return  # another pod has the address by now
         self._pods[address] = pod
@@ -113,3 +113,10 @@ class AddressBook:
     def find(self, address: str) -> Object | None:
         """Return the pod of an address, None when no pod had it."""
         return self._pods.get(address)
+
+
+def _own_address(pod: Object) -> str:
+    """Return a pod's address, "" for one at its node's: others call from there, too."""
+    status = pod.get("status") or {}
+    address: str = status.get("podIP") or ""
+    return "" if address == status.get("hostIP") else address

@@ -61,6 +61,14 @@ class LogFile:
             if rest:
                 self.write(stream, b"\n")
 
+    def close(self) -> None:
+        """Close the log; nothing may be written afterwards."""
+        self.finish()
+        os.close(self._directory)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
     def _append(self, pieces: list[bytes]) -> None:
         start = 0
         for end, piece in enumerate(pieces):

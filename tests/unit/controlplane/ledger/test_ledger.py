@@ -137,6 +137,11 @@ def test_an_address_is_its_last_pods_until_somebody_else_has_it() -> None:
     assert book.find("10.244.0.2") is None
     assert book.find("10.244.0.3") is second
 
+    hosted = pod("istio-system", "istiod", "10.244.0.1")
+    hosted["status"]["hostIP"] = "10.244.0.1"  # the node's: probes come from there, too
+    book.put(hosted)
+    assert book.find("10.244.0.1") is None
+
     third = pod("shop", "third", "10.244.0.3")
     book.put(third)
     book.leave(second)  # late news

@@ -1,0 +1,355 @@
+"""One control plane from start to end: what a restart of Deployment `istiod` makes anew.
+
+    keys, read from disk ─► authority ─► agent's requests
+    objects ─► control plane ─► sidecars' streams
+    rotation of the CA, ledger, guard, root certificates, trust domain, metrics
+
+What stays is the daemon's: API, controllers, node, agent, DNS, and every proxy with what it has.
+"""
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from mutua import __version__
+from mutua.agent.agent import Agent
+from mutua.agent.issuer import LocalIssuer, ReplaceableIssuer
+from mutua.api.object import PODS
+from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
+from mutua.cluster.certificates.figures import certificate_figures
+from mutua.cluster.controllers.events import EventRecorder
+from mutua.cluster.controllers.view import View
+from mutua.cluster.istiod import MONITORING_PORT
+from mutua.cluster.monitoring import Monitoring
+from mutua.cluster.revocation.reaper import Reaper
+from mutua.cluster.revocation.register import Gate, Register
+from mutua.cluster.revocation.revoker import Revoker
+from mutua.cluster.revocation.trust import RevocableTrust
+from mutua.cluster.running_proxies import running_proxies
+from mutua.cluster.sidecar import MeshSidecars
+from mutua.cluster.trust_domain import TrustDomainFollower
+from mutua.controlplane.ca.rotator import Rotator
+from mutua.controlplane.ca.service import CertificateAuthorityService
+from mutua.controlplane.certificates.caller import Authenticators, Caller, TokenReviewer
+from mutua.controlplane.certificates.server import PORT as CERTIFICATES_PORT
+from mutua.controlplane.certificates.server import CertificateServer
+from mutua.controlplane.certificates.service import CertificateService
+from mutua.controlplane.certificates.serving import ServingCertificate
+from mutua.controlplane.coherence.coherence import Coherence
+from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.ledger.keeper import Keeper, Program
+from mutua.controlplane.mesh_config import LiveSettings, Report
+from mutua.controlplane.proxy_container import InjectionSettings
+from mutua.controlplane.root_cert import RootCertificatePublisher
+from mutua.controlplane.strict.guard import Guard, Record
+from mutua.foundation.clock import Clock
+from mutua.foundation.errors import MutuaError
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.authority import Authority
+from mutua.identity.issuance_log import IssuanceLog
+from mutua.identity.keystore import KeyStore
+from mutua.identity.rotation import CaState
+from mutua.identity.x509 import Malformed
+from mutua.lifecycle.supervisor import Ready, Service, supervise
+from mutua.model.settings import MeshSettings
+from mutua.runtime.network.node import NodeNetwork
+from mutua.store.port import ObjectStore
+from mutua.telemetry import certificates
+from mutua.telemetry import metrics as names
+from mutua.telemetry.certificates import Sample
+from mutua.telemetry.metrics import Metrics
+from mutua.xds.sighting import Sighting
+
+LOCAL: Final = frozenset({"pod socket", "control plane", "coherence check"})
+"""How those authenticate whose certificates this daemon renews itself."""
+
+
+def held_elsewhere(log: IssuanceLog, signer: str) -> Sequence[str]:
+    """Name who got an unexpired certificate over the network, of another CA than `signer`."""
+    last: dict[SpiffeId, datetime] = {}
+    for other, leaves in log.unexpired_by_signer().items():
+        for leaf in leaves if other != signer else ():
+            if leaf.authenticated not in LOCAL:
+                last[leaf.identity] = max(leaf.not_after, last.get(leaf.identity, leaf.not_after))
+    return [f"{identity} elsewhere (until {end:%F %T} UTC)" for identity, end in last.items()]
+
+
+def note_state(log: IssuanceLog, state: CaState) -> None:
+    """Write a step of a rotation into the issuance log."""
+    moving = state.rotation
+    log.note(
+        "ca",
+        issuing=str(state.issuing),
+        trusted=",".join(map(str, state.trusted)),
+        stage=moving.stage.value if moving else "",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What stays when a control plane goes.
+
+    Attributes:
+        store: The cluster's objects.
+        clock: Wall time.
+        settings: Of the mesh, live.
+        keys: Reads the CA's keys anew.
+        journal: Where issuances are written down.
+        issuer: Whom the agent asks; served by the control plane of the moment.
+        agent: Keeps the workloads' certificates.
+        view: The objects in memory.
+        events: Where what happens is told.
+        rng: Chooses whom to check.
+        sidecars: Serves the proxies.
+        program: Finds out which program called.
+        report: Told what happened to an object.
+        record_policy: The same for policies on probation.
+        address: The node's own; where the control plane listens.
+        network: The pods' connections, for those that have to end.
+        ttl: Of workload certificates.
+        reviews: Tells whom a token speaks for.
+        front: Path of the socket between the CSR service's TLS and its gRPC.
+    """
+
+    store: ObjectStore
+    clock: Clock
+    settings: LiveSettings
+    keys: Callable[[], KeyStore]
+    journal: IssuanceLog
+    issuer: ReplaceableIssuer
+    agent: Agent
+    view: View
+    events: EventRecorder
+    rng: random.Random
+    sidecars: MeshSidecars
+    program: Program
+    report: Report
+    record_policy: Record
+    address: str
+    network: NodeNetwork
+    ttl: timedelta
+    reviews: TokenReviewer
+    front: Path
+
+
+class ControlPlaneInstance:
+    """One control plane."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Raises:
+            MutuaError: The authority cannot be used.
+        """
+        self._around = around
+        store, clock = around.store, around.clock
+        started_at = clock.now().timestamp()
+        keys = around.keys()
+        self._authority = Authority(
+            keys.material(keys.state.issuing), keys.trust_domain, clock, journal=around.journal
+        )
+        # Its own copy, so that its listeners end with it.
+        self._settings = LiveSettings(
+            MeshSettings(
+                trust_domain=self._authority.trust_domain,
+                workload_cert_ttl=around.ttl.total_seconds(),
+            )
+        )
+        self._plane = ControlPlane(
+            store, clock=clock, settings=self._settings, report=around.report
+        )
+        self._trust_domain = TrustDomainFollower(
+            self._settings, self._authority, self._plane, around.agent
+        )
+        self._roots = RootCertificatePublisher(store, lambda: self._authority.roots_pem)
+        self._authority.listen(self._roots.refresh)
+        trust = RevocableTrust(
+            around.agent, lambda: [keys.material(one) for one in keys.state.trusted], clock
+        )
+        self._rotator = Rotator(
+            keys,
+            self._authority,
+            trust,
+            clock,
+            names=running_proxies(around.view),
+            elsewhere=partial(held_elsewhere, around.journal),
+            note=partial(note_state, around.journal),
+        )
+        self._rotation = CertificateAuthorityService(
+            store, self._rotator, self._authority, clock, around.report
+        )
+        writer = VerdictWriter(around.view, around.events, clock)
+        self._coherence = Coherence(
+            self._authority,
+            ConfirmedBundles(around.agent.status).holders,
+            lambda: self._plane.snapshot,
+            writer.record,
+            writer.publish,
+            clock=clock,
+            rng=around.rng,
+        )
+        self._keeper = Keeper(store, clock, lambda: self._plane.snapshot, program=around.program)
+        self._register = Register()
+        self._authority.refusal = self._register.refusal
+        self._gate = Gate(LocalIssuer(self._authority, around.ttl), self._register)
+        self._revoker = Revoker(
+            store,
+            clock,
+            register=self._register,
+            trust=trust,
+            holders=around.agent,
+            network=around.network,
+            issued=around.journal.unexpired_of,
+        )
+        self._reaper = Reaper(
+            clock,
+            network=around.network,
+            is_presented=around.agent.presents,
+            held=lambda: [one.uid for one in around.agent.workloads()],
+            addresses=self._revoker.addresses,
+        )
+        self._gate.listener = self._reaper.certified
+        self._guard = Guard(store, clock, lambda: self._plane.snapshot, around.record_policy)
+        self._keeper.on_refusal = self._guard.refused
+        self.metrics = Metrics(
+            version=__version__, started_at=started_at, now=lambda: clock.now().timestamp()
+        )
+        self.metrics.gauge(
+            names.PROXIES,
+            "Proxies connected to this control plane.",
+            lambda: self._plane.connected,
+            version=__version__,
+        )
+        self.metrics.samples(certificates.HELP, self._certificate_samples)
+        self._authority.observe = self._count
+        self._certificates = CertificateServer(
+            CertificateService(
+                self._authority,
+                Authenticators(
+                    around.reviews,
+                    trust_domain=lambda: self._authority.trust_domain,
+                    clock=clock,
+                    clusters=(InjectionSettings().cluster_id,),
+                ),
+                monotonic=time.monotonic,
+                refusal=self._refusal,
+                on_stranger=lambda: self.metrics.count(names.AUTHENTICATION_FAILURES),
+            ),
+            ServingCertificate(self._authority, clock),
+            around.front,
+        )
+        self._monitoring = Monitoring(
+            self.metrics, clock, address=around.address, port=MONITORING_PORT, version=__version__
+        )
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """What runs, in start order."""
+        return {
+            "settings": self._follow_settings,
+            "control plane": self._plane.run,
+            "ledger": self._keeper.run,
+            "guard": self._guard.run,
+            "certificate authority": self._rotation.run,  # before anything is signed
+            "revocations": self._revoker.run,  # before that as well
+            "issuer": self._serve_authority,
+            "expiry": self._reaper.run,
+            "trust domain": self._trust_domain.run,
+            "root certificates": self._roots.run,
+            "proxies": self._serve_proxies,
+            "coherence": self._coherence.run,
+            "certificate server": self._serve_certificates,
+            "monitoring": self._monitoring.run,
+        }
+
+    async def run(self, stop: asyncio.Event, ready: Ready) -> None:
+        """Run everything until `stop` is set; `ready` is called once all of it serves.
+
+        Raises:
+            ExceptionGroup: Something failed, and everything else has been stopped.
+        """
+
+        async def announce(begun: Ready) -> None:
+            ready()
+            begun()
+            await asyncio.Event().wait()
+
+        await supervise({**self.services, "readiness": announce}, stop=stop)
+
+    async def _follow_settings(self, ready: Ready) -> None:
+        live = self._around.settings
+        unsubscribe = live.subscribe(lambda: self._settings.put(live.current))
+        try:
+            self._settings.put(live.current)
+            ready()
+            await asyncio.Event().wait()
+        finally:
+            unsubscribe()
+
+    async def _serve_authority(self, ready: Ready) -> None:
+        issuer = self._around.issuer
+        issuer.put(self._gate)
+        try:
+            ready()
+            await asyncio.Event().wait()
+        finally:
+            issuer.put(None)
+
+    async def _serve_certificates(self, ready: Ready) -> None:
+        """Serve CSRs to pods: the node's address is inside the mesh, never the host's."""
+        address = (self._around.address, CERTIFICATES_PORT)
+        with socket.create_server(address, backlog=128) as listener:
+            listener.settimeout(0)
+            await self._certificates.serve(listener, ready)
+
+    def _refusal(self, caller: Caller) -> str:
+        serial = int(caller.serial_number or "0", 16)
+        return self._register.refusal(caller.identity, caller.pod_uid, serial)
+
+    def _witness(self, pod_uid: str) -> Callable[[Sighting], None]:
+        """Return who listens to what a pod's proxy sees."""
+        keep = self._keeper.witness(pod_uid)
+
+        def hear(sighting: Sighting) -> None:
+            keep(sighting)
+            self._revoker.hear(sighting)
+            self._reaper.hear(sighting)
+
+        return hear
+
+    def _certificate_samples(self) -> Iterator[Sample]:
+        figures = certificate_figures(
+            self._authority,
+            self._rotator.state.rotation,
+            self._coherence.verdict,
+            self._around.agent.status(),
+            self._around.view[PODS].list(),
+        )
+        return certificates.samples(figures, self._around.clock.now())
+
+    def _count(self, failure: MutuaError | None) -> None:
+        """Note how a signing request ended."""
+        self.metrics.count(names.CSRS)
+        match failure:
+            case None:
+                self.metrics.count(names.ISSUED)
+            case Malformed():
+                self.metrics.count(names.PARSING_ERRORS)
+            case _:
+                self.metrics.count(names.SIGNING_ERRORS, failure.code)
+
+    async def _serve_proxies(self, ready: Ready) -> None:
+        sidecars = self._around.sidecars
+        try:
+            await sidecars.connect(self._plane, self._witness)
+            ready()
+            await asyncio.Event().wait()
+        finally:
+            await sidecars.disconnect()
