@@ -206,6 +206,66 @@ def test_a_ca_of_ones_own_is_adopted_live_renewed_and_left_again(
     assert processes(town) == pids
 
 
+def test_a_revocation_list_that_is_plugged_in_is_honoured(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    subprocess.run([str(SCRIPT), "Listed"], cwd=tmp_path, check=True, capture_output=True)
+
+    def plug_in(*revoked: str) -> None:
+        root = revocation_list(tmp_path, "root")
+        (tmp_path / "ca-crl.pem").write_text(revocation_list(tmp_path, "ca", *revoked) + root)
+        files = [f"--from-file={tmp_path / name}" for name in (*FILES, "ca-crl.pem")]
+        argv = ("create", "secret", "generic", "cacerts", "-n", "istio-system", *files)
+        town.apply(town.kubectl(*argv, "--dry-run=client", "-o", "yaml").stdout)
+
+    with constant_load(town):
+        plug_in()
+        serial = openssl_serial(tmp_path / "ca-cert.pem")
+        eventually(lambda: at_rest(town, serial), "the CA of the Secret signs")
+    argv = ["openssl", "x509", "-noout", "-serial"]
+    done = subprocess.run(
+        argv, input=chain(town, "grpc"), capture_output=True, text=True, check=True
+    )
+    plug_in(done.stdout.strip().removeprefix("serial="))
+    began = time.monotonic()
+
+    def refused_calls() -> bool:
+        seen = [run for run in runs(town, began) if run[0] == "grpc-calls"]
+        return bool(seen) and seen[-1][1] != "ok"
+
+    # Live connections stay; new ones are refused, so the caller's proxy has to open one.
+    eventually(lambda: "Listed" in issuer(town, "grpc"), "still of this CA")
+    os.kill(envoy(town, "grpc"), signal.SIGKILL)
+    eventually(refused_calls, "the revoked certificate is refused")
+    others = [run for run in runs(town, began) if run[0] in STREAMS and run[1] not in {"m", "ok"}]
+    assert others == []
+    plug_in()
+    began = time.monotonic()
+    eventually(
+        lambda: any(run[:2] == ("grpc-calls", "ok") for run in runs(town, began)), "accepted again"
+    )
+    town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+    town.mutua("ca", "rotate", "root")
+
+
+def revocation_list(folder: Path, issuer: str, *serials: str) -> str:
+    """Have openssl make the list of a CA whose files are in a folder."""
+    key, cert = folder / f"{issuer}-key.pem", folder / f"{issuer}-cert.pem"
+    revoked = "".join(
+        f"R\t991231235959Z\t260101000000Z\t{one}\tunknown\t/CN=x\n" for one in serials
+    )
+    (folder / "index.txt").write_text(revoked)
+    (folder / "index.txt.attr").write_text("")
+    (folder / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca = d\n[d]\ndatabase = {folder}/index.txt\n"
+        "default_md = sha256\ndefault_crl_days = 30\n"
+    )
+    argv = ["openssl", "ca", "-gencrl", "-config", str(folder / "ca.cnf")]
+    argv += ["-keyfile", str(key), "-cert", str(cert)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def openssl_serial(path: Path) -> str:
     argv = ["openssl", "x509", "-noout", "-serial", "-in", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
