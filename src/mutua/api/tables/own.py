@@ -56,6 +56,7 @@ CERTIFICATE_AUTHORITY: Final = root(
             id=STRING,
             replace=Scalar("string", enum=("Root", "Intermediate")),
             abort=BOOLEAN,
+            ignoreElsewhere=BOOLEAN,
         ),
     ),
     status=struct(

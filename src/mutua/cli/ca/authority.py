@@ -32,8 +32,13 @@ def read(client: Client) -> Object:
     raise Unavailable("the control plane has not told of its CA yet", hint="try again")
 
 
-def request(client: Client, replace: str) -> str:
+def request(client: Client, replace: str, *, ignore_elsewhere: bool) -> str:
     """Ask for a rotation; return the request's id.
+
+    Args:
+        client: The way to the API.
+        replace: "Root" or "Intermediate".
+        ignore_elsewhere: Do not wait for certificates that were issued over the network.
 
     Raises:
         Conflict: A rotation is under way.
@@ -45,9 +50,10 @@ def request(client: Client, replace: str) -> str:
             f"a rotation is under way: stage {moving['stage']}, {moving['message']}",
             hint="mutua ca rotate status, or: mutua ca rotate abort",
         )
-    wish = {"id": str(uuid.uuid4()), "replace": replace}
+    rotation = str(uuid.uuid4())
+    wish = {"id": rotation, "replace": replace, "ignoreElsewhere": ignore_elsewhere}
     _write(client, found, wish)
-    return wish["id"]
+    return rotation
 
 
 def abort(client: Client) -> str:

@@ -40,7 +40,16 @@ def _waiting(function: Any) -> Any:
     return mesh_options(function)
 
 
+_elsewhere = click.option(
+    "--ignore-elsewhere",
+    is_flag=True,
+    help="Do not wait for certificates issued over the network to end or be renewed: their holders "
+    "are refused once the old CA is withdrawn.",
+)
+
+
 @command.command()
+@_elsewhere
 @_waiting
 def root(name: str | None, state_dir: str | None, **wanted: Any) -> None:
     """Replace the self-signed root by a new one with a new key."""
@@ -48,6 +57,7 @@ def root(name: str | None, state_dir: str | None, **wanted: Any) -> None:
 
 
 @command.command()
+@_elsewhere
 @_waiting
 def intermediate(name: str | None, state_dir: str | None, **wanted: Any) -> None:
     """Sign with a new intermediate below the present self-signed root."""
@@ -69,12 +79,19 @@ def abort(name: str | None, state_dir: str | None, **wanted: Any) -> None:
 command.add_command(status.command, "status")
 
 
-def _rotate(name: str | None, state_dir: str | None, replace: str, **wanted: Any) -> None:
+def _rotate(
+    name: str | None,
+    state_dir: str | None,
+    replace: str,
+    *,
+    ignore_elsewhere: bool,
+    **wanted: Any,
+) -> None:
     from mutua.cli.ca import authority
     from mutua.cli.client import connect
 
     with connect(layout_of(name, state_dir)) as client:
-        rotation = authority.request(client, replace)
+        rotation = authority.request(client, replace, ignore_elsewhere=ignore_elsewhere)
         _watch(client, rotation, "", **wanted)
 
 

@@ -46,6 +46,8 @@ class Rotator:
 
     Attributes:
         waiting_for: Whom the present stage waits for, by name.
+        ignores_elsewhere: Whether certificates that nobody here can renew are not waited for: who
+            has one is refused when the old CA is withdrawn.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Rotator:
         self._note = note
         self._clear_since: float | None = None
         self.waiting_for: Sequence[str] = ()
+        self.ignores_elsewhere = False
 
     @property
     def state(self) -> CaState:
@@ -164,12 +167,11 @@ class Rotator:
             self.waiting_for = ()
             return False
         evidence = self._fleet.evidence()
+        signer = self._authority.material.fingerprint
+        others = () if self.ignores_elsewhere else self._elsewhere(signer)
         running = Evidence(
             self._names(evidence.without_bundle),
-            [
-                *self._names(evidence.with_others),
-                *self._elsewhere(self._authority.material.fingerprint),
-            ],
+            [*self._names(evidence.with_others), *others],
         )
         self.waiting_for = rotation.waiting_for(self.state, running)
         if self.waiting_for:

@@ -119,6 +119,7 @@ class CertificateAuthorityService:
     def _heed_request(self) -> None:
         wish = ((self._objects.get(NAMESPACE, NAME) or {}).get("spec") or {}).get("rotation") or {}
         request, aborts = str(wish.get("id", "")), bool(wish.get("abort"))
+        self._rotator.ignores_elsewhere = bool(wish.get("ignoreElsewhere"))
         key = f"{request} {aborts}"
         if not request or key == self._heeded:
             return
