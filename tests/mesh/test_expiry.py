@@ -11,7 +11,7 @@ from mutua.testing.running_mesh import RunningMesh, eventually
 TTL = 30.0
 """Seconds that certificates live here."""
 
-LATE = 4.0
+LATE = 6.0
 """Seconds from an expiry to its effect: two ticks, on a busy machine."""
 
 PLAIN = """

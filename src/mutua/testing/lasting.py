@@ -69,7 +69,7 @@ def say(kind, number, what):
         line = {"kind": kind, "number": number, "what": what, "at": time.time()}
         print(json.dumps(line), flush=True)
 def h1():
-    c = http.client.HTTPConnection(host, 8080, timeout=5)
+    c = http.client.HTTPConnection(host, 8080, timeout=20)
     try:
         c.request("GET", "/")
         a = c.getresponse()
@@ -93,10 +93,10 @@ def channel():
 def h2():
     with channel() as c:
         call = c.unary_unary("/test.Ticks/Once")
-        call(b"", timeout=5)
+        call(b"", timeout=20)
         yield
         while True:
-            call(b"", timeout=5)
+            call(b"", timeout=20)
             time.sleep(0.05)
 def stream():
     with channel() as c:
