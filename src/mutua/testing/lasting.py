@@ -82,7 +82,7 @@ def h1():
         c.close()
 def tcp():
     with socket.create_connection((host, 7070), 5) as s:
-        s.settimeout(5)
+        s.settimeout(20)
         if not s.recv(1):
             raise OSError("closed")
         yield
