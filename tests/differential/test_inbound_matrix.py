@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -208,6 +209,28 @@ def envoy_with(
         return run_envoy(directory, compiled, issuer.issue("web").secrets())
 
     return envoy
+
+
+FEW = Client(b"hi\n")
+"""Too little for Envoy's TLS inspector, which wants the five bytes of a TLS record's header."""
+
+# By mode, on ports of TCP and on ports whose protocol nobody declares.
+ANSWERS = {"STRICT": CLOSED, "PERMISSIVE": TCP, "DISABLE": TCP}
+
+
+def test_who_says_little_and_waits_gets_an_answer_or_is_closed(
+    envoys: dict[str, Any], applications: dict[str, Application], issuer: Any
+) -> None:
+    cells = [(mode, kind) for mode in ANSWERS for kind in ("tcp", "auto", "undeclared")]
+
+    def outcome(mode: str, kind: str) -> str:
+        port = envoys[mode].ports["virtualInbound"]
+        return connect(port, applications[kind].port, FEW, issuer)
+
+    with ThreadPoolExecutor(len(cells)) as pool:
+        outcomes = dict(zip(cells, pool.map(outcome, *zip(*cells, strict=True)), strict=True))
+
+    assert outcomes == {(mode, kind): ANSWERS[mode] for mode, kind in cells}
 
 
 @pytest.mark.parametrize("kind", ["tcp", "auto", "undeclared"])

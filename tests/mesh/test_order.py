@@ -336,7 +336,10 @@ def test_no_request_fails_and_in_force_is_true_when_it_is_said(town: Town) -> No
     print(f"{len(flips)} changes, {total} requests")
     assert Counter({run.stream: 0 for run in runs}).keys() == set(STREAMS)
     assert [run for run in runs if not run.is_good] == []
-    seen = runs + town.runs("prober", began)
+    probes = town.runs("prober", began)
+    assert {run.stream.partition(":")[0] for run in probes} == {kind for kind, _ in PROBES}
+    assert [run for run in probes if run.outcome.startswith("TimeoutError")] == []
+    seen = runs + probes
     assert [(flip, run) for flip in flips for run in seen if contradicts(run, flip, halts)] == []
 
 

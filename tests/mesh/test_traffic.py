@@ -184,7 +184,7 @@ def set_mode(mesh: RunningMesh, mode: str) -> None:
 
 # Which answers a client gets: in the mesh; outside, by who speaks first.  Under PERMISSIVE the
 # server's proxy has to see the client's first bytes to tell TLS from plaintext, so a server that
-# speaks first is not heard by a client without a sidecar: as with Istio.
+# speaks first is not heard, for as long as this client waits, by a client without a sidecar.
 MODES = {
     "STRICT": ({"server", "client"}, set()),
     "PERMISSIVE": ({"server", "client"}, {"client"}),

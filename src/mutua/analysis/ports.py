@@ -1,10 +1,11 @@
 """What ports speak, and what that means before anybody waits for it (istio-semantics 2.2, 2.4).
 
 A proxy that must learn a protocol waits for the client's first bytes.  Where the server speaks
-first, both wait for ever:
+first, both wait:
 
-    port AUTO                        every client's proxy and the server's wait
-    port TCP, server PERMISSIVE      the server's proxy waits, for clients without a sidecar
+    port AUTO                        every client's proxy waits, for ever
+    port TCP, server PERMISSIVE      the server's proxy waits some seconds for clients without a
+                                     sidecar
 """
 
 from collections import defaultdict
@@ -106,7 +107,7 @@ def _silence(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Messag
         text = (
             f"port {port.number}: {speaks} servers speak first, and under PERMISSIVE the proxy of "
             f"{listed(sorted(waiting))} waits for the client's first bytes to tell TLS from "
-            "plaintext, so clients without a sidecar hang; set STRICT or DISABLE for port "
+            "plaintext, so clients without a sidecar are held up; set STRICT or DISABLE for port "
             f"{listed([str(one) for one in sorted(targets)])} with portLevelMtls"
         )
         related = tuple(map(named, sorted(policies)))

@@ -11,8 +11,9 @@ follows from the port's protocol and the mode in force:
     undeclared   mTLS→HTTP            tls+istio:mTLS→TCP               raw→TCP
                tls:mTLS→TCP           raw+http→HTTP        any→TCP
 
-A connection that no chain matches is closed: that is how STRICT refuses plaintext.  The result
-depends only on the ports, protocols and modes, so pods of one shape share one listener.
+A connection that no chain matches is closed: that is how STRICT refuses plaintext.  Bytes that do
+not tell what they are count as "raw" when the wait for more ends (`PATIENCE`).  The result depends
+only on the ports, protocols and modes, so pods of one shape share one listener.
 Specification: istio-semantics sections 2.1 to 2.6.
 """
 
@@ -31,6 +32,12 @@ from mutua.xds.compile.modes import InboundModes
 from mutua.xds.compile.tls import downstream_tls
 from mutua.xds.proto import Listener
 from mutua.xds.resource import Resource, resource
+
+PATIENCE: Final = 5.0
+"""Seconds that a client may leave open what it speaks, where MeshConfig sets no limit.  Envoy's TLS
+inspector wants the five bytes of a TLS record's header, whatever the first one is: who says "hi" and
+waits would wait for ever.  Who speaks TLS does so at once; the limit leaves TCP time to send it
+again.  Deviates from Istio, where no limit is none here either."""
 
 OVERLAP_TIMEOUT: Final = 1.0
 """Seconds that a silent client is waited for while a mode changes: its server may be the one that
@@ -108,10 +115,9 @@ def virtual_inbound(shape: InboundShape, settings: MeshSettings) -> Resource:
 
 
 def _patience(modes: InboundModes, settings: MeshSettings) -> float:
-    """Return how many seconds to wait for the client's first bytes; 0 waits for ever."""
-    if not modes.overlap:
-        return settings.detection_timeout
-    return min(settings.detection_timeout or OVERLAP_TIMEOUT, OVERLAP_TIMEOUT)
+    """Return how many seconds to wait for the client's first bytes."""
+    seconds = settings.detection_timeout or PATIENCE
+    return min(seconds, OVERLAP_TIMEOUT) if modes.overlap else seconds
 
 
 def _declared(shape: InboundShape) -> list[_PortChains]:
