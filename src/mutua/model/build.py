@@ -224,6 +224,10 @@ def _endpoints(
             return
         for endpoint in piece.endpoints:
             pod = workloads.get(endpoint.pod) or by_address.get(endpoint.address)
+            if pod is None and endpoint.pod:
+                # It has ended, and its slice has yet to follow.  As an endpoint without a sidecar
+                # it would switch a headless Service to plaintext for that moment.
+                continue
             yield Endpoint(endpoint.address, number, endpoint.ready, pod)
 
     return {

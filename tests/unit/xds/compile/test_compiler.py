@@ -9,6 +9,7 @@ from mutua.model.build import BuildMemo, build_snapshot
 from mutua.model.settings import MeshSettings
 from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service
 from mutua.xds.compile import Compiler, compile_proxy
+from mutua.xds.compile.tls import TLS
 from mutua.xds.proto import Cluster, Listener, RouteConfiguration
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -57,6 +58,24 @@ def test_a_headless_pod_has_its_listener_before_its_name_resolves(*, ready: bool
     snapshot = build_snapshot({PODS: [web], SERVICES: [headless], ENDPOINT_SLICES: slices})
 
     assert "10.244.0.2_9000" in compile_proxy(snapshot, "shop-web")[LISTENER]
+
+
+@pytest.mark.parametrize("left", ["finished", "gone"])
+def test_a_pod_that_ends_before_its_slice_follows_takes_mutual_tls_from_nobody(left: str) -> None:
+    stays, ends = pod("shop", "web-0", "10.244.0.2"), pod("shop", "web-1", "10.244.0.3")
+    headless = service("shop", "web", {"name": "tcp-echo", "port": 9000}, address="None")
+    finished = ends | {"status": {"phase": "Failed", "podIP": "10.244.0.3"}}
+    objects = {
+        PODS: [stays, finished] if left == "finished" else [stays],
+        SERVICES: [headless],
+        ENDPOINT_SLICES: [endpoint_slice(headless, [stays, ends])],
+    }
+
+    compiled = compile_proxy(build_snapshot(objects), "shop-web-0")
+
+    body = compiled[CLUSTER]["outbound|9000||web.shop.svc.cluster.local"].body
+    assert Cluster.FromString(body).transport_socket.name == TLS
+    assert "10.244.0.3_9000" not in compiled[LISTENER]
 
 
 def test_short_names_mean_the_clients_own_namespace() -> None:

@@ -230,7 +230,14 @@ def test_the_skeleton_of_section_2_1() -> None:
 
 @pytest.mark.parametrize(
     ("overlap", "setting", "wait"),
-    [(False, 0, 5000), (False, 60, 60_000), (False, 2.5, 2500), (True, 0, 1000), (True, 2.5, 1000), (True, 0.2, 200)],
+    [
+        (False, 0, 5000),
+        (False, 60, 60_000),
+        (False, 2.5, 2500),
+        (True, 0, 1000),
+        (True, 2.5, 1000),
+        (True, 0.2, 200),
+    ],
 )
 def test_the_wait_for_first_bytes_is_the_meshs_and_short_while_a_mode_changes(
     *, overlap: bool, setting: float, wait: int
