@@ -35,9 +35,9 @@ from mutua.xds.resource import Resource, resource
 
 PATIENCE: Final = 5.0
 """Seconds that a client may leave open what it speaks, where MeshConfig sets no limit.  Envoy's TLS
-inspector wants the five bytes of a TLS record's header, whatever the first one is: who says "hi" and
-waits would wait for ever.  Who speaks TLS does so at once; the limit leaves TCP time to send it
-again.  Deviates from Istio, where no limit is none here either."""
+inspector wants the five bytes of a TLS record's header, whatever the first one is: a client that
+says "hi" and waits would wait for ever.  Who speaks TLS does so at once; the limit leaves TCP time
+to send it again.  Deviates from Istio, where no limit is none here either."""
 
 OVERLAP_TIMEOUT: Final = 1.0
 """Seconds that a silent client is waited for while a mode changes: its server may be the one that
