@@ -43,6 +43,10 @@ OVERLAP_TIMEOUT: Final = 1.0
 """Seconds that a silent client is waited for while a mode changes: its server may be the one that
 speaks first, and plaintext still, or already, right.  Who speaks TLS does so at once."""
 
+HANDSHAKE: Final = 15.0
+"""Seconds a client gets for its handshake: one that stalls holds a connection otherwise.  Istio's
+gateways give as many, its sidecars any number."""
+
 RETRIES: Final = 2
 """Attempts after a pooled connection to the application broke before the request was sent."""
 
@@ -223,6 +227,7 @@ class _Maker:
         """Terminate TLS that offers one of these tokens; any TLS when there are none."""
         made = self._chain("tls", alpn, http=http)
         made["transport_socket"] = downstream_tls(self._settings)
+        made["transport_socket_connect_timeout"] = filters.duration(HANDSHAKE)
         return made
 
     def foreign_tls(self) -> dict[str, Any]:
