@@ -5,7 +5,6 @@ every age: no request fails, no process is restarted, and every proxy ends up wi
 daemon is killed in the middle, an Envoy is stopped, and the rotation goes on.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -18,114 +17,34 @@ from typing import Any
 
 import pytest
 
-from mutua.testing import load
+from mutua.testing.load.town import CALLS, PODS, RUN, STREAMS, build, envoy, processes, runs
 from mutua.testing.running_mesh import RunningMesh, eventually
 
-PROGRAMS = Path(load.__file__).parent
 SCRIPT = Path(__file__).parents[2] / "examples/mtls-tutorial/create-custom-ca.sh"
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
-STREAMS = ("keepalive:web:80", "new:web:80", "new:web2:80", "lines:web:9000", "session:web:9000")
-RUN = 1.1
-"""Seconds after which a run of equal outcomes has been printed for certain."""
-
-
-def pod(name: str, *command: str, port: int = 0) -> dict[str, Any]:
-    container: dict[str, Any] = {"name": "c", "image": "x", "command": list(command)}
-    if port:
-        container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": "turn", "labels": {"app": name}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
-    }
-
-
-def service(name: str, app: str, **ports: int) -> dict[str, Any]:
-    made = [{"name": k, "port": 80 if v == 8080 else v, "targetPort": v} for k, v in ports.items()]
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "turn"},
-        "spec": {"selector": {"app": app}, "ports": made},
-    }
-
-
-OBJECTS = [
-    {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": "turn", "labels": {"istio-injection": "enabled"}},
-    },
-    {
-        "apiVersion": "security.istio.io/v1",
-        "kind": "PeerAuthentication",
-        "metadata": {"name": "default", "namespace": "istio-system"},
-        "spec": {"mtls": {"mode": "STRICT"}},
-    },
-    {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "DestinationRule",
-        "metadata": {"name": "over-http2", "namespace": "turn"},
-        "spec": {
-            "host": "web2",
-            "trafficPolicy": {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}},
-        },
-    },
-    pod("web", "python3", "-c", (PROGRAMS / "server.py").read_text(), port=8080),
-    pod("echo", sys.executable, "-c", (PROGRAMS / "grpc_echo.py").read_text(), "serve", "7000"),
-    service("web", "web", http=8080, tcp=9000),
-    service("web2", "web", http=8080),
-    service("echo", "echo", grpc=7000),
-]
-CLIENTS = [
-    pod("caller", "python3", "-c", (PROGRAMS / "client.py").read_text(), *STREAMS),
-    pod("grpc", sys.executable, "-c", (PROGRAMS / "grpc_echo.py").read_text(), "call", "echo:7000"),
-]
-EXPECTED = {*STREAMS, "grpc-calls", "grpc-stream"}
+EXPECTED = {*STREAMS, *CALLS}
 
 
 @pytest.fixture(scope="module")
 def town(mesh: RunningMesh) -> RunningMesh:
-    for objects in (OBJECTS, CLIENTS):
-        mesh.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-        mesh.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", "turn", "--timeout=60s")
+    build(mesh)
     return mesh
-
-
-def runs(mesh: RunningMesh, since: float) -> list[tuple[str, str, float, int]]:
-    """Return (stream, outcome, when the first began, how many) of what began since some time."""
-    found = []
-    for name in ("caller", "grpc"):
-        for line in mesh.kubectl("logs", name, "-n", "turn", "-c", "c").stdout.splitlines():
-            stream, outcome, first, _, count, _ = json.loads(line)
-            if first > since:
-                found.append((stream, outcome, first, count))
-    return found
 
 
 @contextmanager
 def constant_load(mesh: RunningMesh) -> Iterator[None]:
     """Require that all streams run and that no request fails inside."""
     start = time.monotonic()
-    eventually(lambda: {r[0] for r in runs(mesh, start) if r[1] in "mok"} == EXPECTED, "traffic")
+    eventually(
+        lambda: {one.stream for one in runs(mesh, start) if one.is_good} == EXPECTED, "traffic"
+    )
     began = time.monotonic()
     yield
     time.sleep(RUN)
     seen = runs(mesh, began)
-    assert {run[0] for run in seen} == EXPECTED
-    assert [run for run in seen if run[1] not in {"m", "ok"}] == []
-    assert sum(run[3] for run in seen) > 100
-
-
-def processes(mesh: RunningMesh) -> set[int]:
-    """Return the pids of every Envoy and application."""
-    mesh.daemon_pid()
-    return {
-        one.pid
-        for one in mesh.members()
-        if "envoy --disable-hot-restart" in one.command or "-c" in one.command.split()
-    }
+    assert {run.stream for run in seen} == EXPECTED
+    assert [run for run in seen if not run.is_good] == []
+    assert sum(run.count for run in seen) > 100
 
 
 def chain(mesh: RunningMesh, name: str) -> str:
@@ -149,7 +68,7 @@ def status(mesh: RunningMesh) -> dict[str, Any]:
 def held(mesh: RunningMesh) -> set[str]:
     """Return the fingerprints of the roots that the proxies' files hold, over all pods."""
     found = set()
-    for name in ("web", "echo", "caller", "grpc"):
+    for name in PODS:
         argv = ("exec", "-n", "turn", name, "-c", "istio-proxy", "--", "cat")
         found.add(mesh.kubectl(*argv, "/etc/certs/root-cert.pem").stdout)
     return found
@@ -367,9 +286,9 @@ def constant_load_of(mesh: RunningMesh, client: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     time.sleep(RUN)
-    seen = [run for run in runs(mesh, began) if run[0] in STREAMS and client == "caller"]
-    assert {run[0] for run in seen} == set(STREAMS)
-    assert [run for run in seen if run[1] != "m" and run[1] != "ok"] == []
+    seen = [run for run in runs(mesh, began) if run.stream in STREAMS and client == "caller"]
+    assert {run.stream for run in seen} == set(STREAMS)
+    assert [run for run in seen if not run.is_good] == []
 
 
 @contextmanager
@@ -412,18 +331,6 @@ if stage == "Withdraw":
     time.sleep(0.1)
 os.kill(int(pid), signal.SIGSTOP)
 """
-
-
-def envoy(mesh: RunningMesh, name: str) -> int:
-    """Return the pid of a pod's Envoy."""
-    uid = mesh.get("pod", name, "-n", "turn")["metadata"]["uid"]
-    mesh.daemon_pid()
-    return next(
-        member.pid
-        for member in mesh.members()
-        if "envoy --disable-hot-restart" in member.command
-        and f"{uid}/xds" in Path(f"/proc/{member.pid}/mountinfo").read_text()
-    )
 
 
 def stage_of(mesh: RunningMesh) -> str:

@@ -6,11 +6,15 @@ Each argument is a stream of requests: `kind:host:port[:pause]`.
     new         HTTP/1.1, a connection per request
     lines       one line on a connection of its own
     session     lines on one connection for a second, then a new one
+    held        lines on one connection for as long as the other side lets it be
     greeted     the server speaks first, on a connection of its own
 
 It prints, as JSON lines, runs of equal outcomes without a gap: stream, outcome, when the first and
 the last request of the run began (CLOCK_MONOTONIC), how many there were, and when the last ended.
-Outcomes are what the server said ("m", "p", "ok"), or what went wrong.
+Outcomes are what the server said ("m", "p", "ok"), or what went wrong.  An HTTP connection that
+ends in order (`connection: close`) is opened anew and is no outcome; a request without an answer is
+one.  A held connection that ends says after how many seconds it did, "cut after 23.4 s"; raw TCP
+cannot announce its end, so a line may be on its way.
 """
 
 import asyncio
@@ -43,15 +47,16 @@ class Stream:
             try:
                 async with asyncio.timeout(PATIENCE):
                     outcome = await self.once()
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            except (OSError, EOFError, asyncio.LimitOverrunError) as error:
                 outcome = f"{type(error).__name__}: {error}"
+                outcome = self.cut() or outcome
                 self.hang_up()
             self.note(outcome, began)
             await asyncio.sleep(self.pause)
 
     async def once(self) -> str:
         """Make one request."""
-        keeps = self.kind in {"keepalive", "session"}
+        keeps = self.kind in {"keepalive", "session", "held"}
         if self.kind == "session" and time.monotonic() > self.opened + SESSION:
             self.hang_up()
         if self.link is None:
@@ -81,7 +86,15 @@ class Stream:
         if self.kind == "greeted" and await reader.readline() != b"hello\n":
             return "not greeted"
         writer.write(LINE)
-        return "ok" if await reader.readline() == b"echo " + LINE else "no answer"
+        answer = await reader.readline()
+        if not answer and self.kind == "held":
+            raise EOFError
+        return "ok" if answer == b"echo " + LINE else "no answer"
+
+    def cut(self) -> str:
+        """Say how old a held connection became, "" for other kinds and when there was none."""
+        is_held = self.kind == "held" and self.link is not None
+        return f"cut after {time.monotonic() - self.opened:.1f} s" if is_held else ""
 
     def hang_up(self) -> None:
         """Close the connection, if there is one."""
