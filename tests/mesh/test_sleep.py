@@ -17,13 +17,13 @@ from mutua.foundation.clock import parse_rfc3339
 from mutua.testing.freezer import frozen, stopped
 from mutua.testing.load.town import (
     CALLS,
-    GOOD,
     NAMESPACE,
     PODS,
     RUN,
     STREAMS,
     build,
     envoy,
+    failures,
     processes,
     runs,
 )
@@ -64,18 +64,9 @@ def good_streams(mesh: RunningMesh, since: float) -> set[str]:
     return {one.stream for one in runs(mesh, since) if one.is_good}
 
 
-def failures(mesh: RunningMesh, since: float, until: float) -> list[object]:
-    """Return what failed of what was asked in a time; a gRPC stream may end with its certificate.
-
-    Ends of streams are told apart by their outcome; nothing else may end here.
-    """
-    return [
-        one
-        for one in runs(mesh, since)
-        if one.outcome not in GOOD
-        and since <= one.first < until
-        and not (one.stream == "grpc-stream" and one.outcome.startswith("UNAVAILABLE"))
-    ]
+def require_no_failure(mesh: RunningMesh, since: float, until: float, of: str = "") -> None:
+    failed = [one for one in failures(mesh, since, until, TTL) if one.stream.startswith(of)]
+    assert failed == [], "\n".join(map(str, failed))
 
 
 def ends(mesh: RunningMesh) -> list[datetime]:
@@ -115,7 +106,7 @@ def require_quick(mesh: RunningMesh, woken: float, what: str) -> None:
     assert max(found.values()) < BOUND, said
     settled = woken + BOUND
     eventually(lambda: time.monotonic() > settled + 2 * RUN, "ten seconds of being awake")
-    assert failures(mesh, settled, settled + RUN) == []
+    require_no_failure(mesh, settled, settled + RUN)
 
 
 def test_a_nap_of_the_daemon_disturbs_nobody(town: RunningMesh) -> None:
@@ -130,7 +121,7 @@ def test_a_nap_of_the_daemon_disturbs_nobody(town: RunningMesh) -> None:
     time.sleep(RUN)
 
     print(f"\nthe daemon slept for {slept:.1f} s of a certificate's {TTL:.0f} s")
-    assert failures(town, began, time.monotonic()) == []
+    require_no_failure(town, began, time.monotonic())
     assert processes(town) == pids
     assert town.daemon_pid() == daemon
 
@@ -152,16 +143,15 @@ def test_all_processes_sleep_beyond_the_end_of_every_certificate(
     assert town.daemon_pid() == daemon
 
 
-@pytest.mark.parametrize("name", ["web", "caller"])
-def test_an_envoy_sleeps_beyond_the_end_of_its_certificate(town: RunningMesh, name: str) -> None:
+def test_an_envoy_sleeps_beyond_the_end_of_its_certificate(town: RunningMesh) -> None:
     pids, began = processes(town), time.monotonic()
 
-    with stopped([envoy(town, name)]):
+    with stopped([envoy(town, "web")]):
         sleep_until(datetime.now(UTC) + timedelta(seconds=TTL + 2))
     woken = time.monotonic()
 
-    require_quick(town, woken, f"Envoy of {name}")
-    assert [one for one in failures(town, began, woken) if "grpc" in str(one)] == []
+    require_quick(town, woken, "the Envoy of web")
+    require_no_failure(town, began, woken, of="grpc")
     assert processes(town) == pids
 
 
@@ -175,7 +165,9 @@ def test_the_daemon_sleeps_beyond_the_end_of_every_certificate_and_says_so(
         sleep_until(due + timedelta(seconds=TTL / 2) + WORTH_AN_EVENT)
     woken = time.monotonic()
 
-    require_quick(town, woken, "daemon")
+    new = [one for one in runs(town, woken - 5.0) if one.stream == "new:web:80"]
+    assert not any(one.is_good for one in new if one.ended < woken), "the certificates had ended"
+    require_quick(town, woken, "the daemon")
     assert processes(town) == pids
     told = eventually(lambda: lateness(town), "an event")
     for name in PODS:

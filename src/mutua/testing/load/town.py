@@ -32,6 +32,13 @@ PODS: Final = ("web", "echo", "caller", "grpc")
 GAP: Final = 0.05
 """Seconds between two requests of one run, at most (GAP of client.py and grpc_echo.py)."""
 
+YOUNGEST: Final = 0.1
+"""Age of a stream that ends with its certificate, at least, as a share of the lifetime: a stream is
+begun on an HTTP/2 connection that is up to 35 % old, which was begun with 45 % ahead, at least."""
+
+LATE: Final = 4.0
+"""Seconds from an expiry to its effect: two ticks, on a busy machine."""
+
 RUN: Final = 1.1
 """Seconds after which a run of equal outcomes has been printed for certain."""
 
@@ -60,6 +67,13 @@ class Run:
     def is_good(self) -> bool:
         """Whether they were answered, with mutual TLS."""
         return self.outcome in GOOD
+
+    @property
+    def age(self) -> float | None:
+        """How many seconds old the stream or held connection was that ended, None for others."""
+        _, has_age, seconds = self.outcome.rpartition(" after ")
+        is_long = self.stream in {HELD, "grpc-stream"}
+        return float(seconds.split()[0]) if has_age and is_long else None
 
     def answered(self, since: float) -> float:
         """Return by when the first of them that ended after `since` was answered.
@@ -142,6 +156,24 @@ def runs(mesh: RunningMesh, since: float = 0.0) -> list[Run]:
             if run.ended > since:
                 found.append(run)
     return found
+
+
+def failures(mesh: RunningMesh, since: float, until: float, ttl: float) -> list[Run]:
+    """Return what failed of what was asked in a time.
+
+    A failure is a request that got no answer, or another one than over mutual TLS.  None is that a
+    gRPC stream or a held raw TCP connection ends with the certificate it was made with, whether or
+    not a message was on its way: neither could end otherwise.  It is one all the same when they
+    are younger than YOUNGEST of the lifetime of certificates, or older than it by more than LATE.
+    """
+    youngest, oldest = ttl * YOUNGEST, ttl + LATE
+    return [
+        one
+        for one in runs(mesh, since)
+        if not one.is_good
+        and since <= one.first < until
+        and not (one.age is not None and youngest <= one.age <= oldest)
+    ]
 
 
 def processes(mesh: RunningMesh) -> set[int]:
