@@ -3,6 +3,7 @@
 #   make demo    set up, start a private mesh, walk through exercises 1 to 6, stop it
 #   make test    set up and run the whole suite
 #   make soak    1,000 changes of modes under load (about ten minutes)
+#   make drill   CA rotations while things are killed (about ten minutes)
 #   make check   format, lint, types, layers
 #   make matrix  who reaches whom, in every combination of policies
 #   make differential   more generated meshes than CI has time for
@@ -13,7 +14,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
-.PHONY: demo test unit soak check matrix differential bench lock protos clean
+.PHONY: demo test unit soak drill check matrix differential bench lock protos clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -27,6 +28,9 @@ unit: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@MUTUA_FLIPS=1000 $(BIN)/pytest tests/mesh/test_order.py -s -o faulthandler_timeout=0 $(PYTEST_ARGS)
+
+drill: $(VENV)/.dev
+	@MUTUA_DRILL_SECONDS=600 $(BIN)/pytest tests/mesh/test_rotation_drill.py -s -o faulthandler_timeout=0 $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests examples tools

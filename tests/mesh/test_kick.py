@@ -165,3 +165,20 @@ def test_a_kick_survives_the_daemon_and_a_new_pod(shop: RunningMesh) -> None:
 
     shop.mutua("kick", "--undo", BAD)
     wait_connected(shop, "bad")
+
+
+@pytest.mark.parametrize("what", ["root", "intermediate"])
+def test_a_rotation_lets_nobody_back_in_and_disturbs_nobody(shop: RunningMesh, what: str) -> None:
+    shop.mutua("kick", BAD)
+    wait_cut_off(shop, "bad")
+    before = connections(shop, "good")
+
+    shop.mutua("ca", "rotate", what)
+
+    stays_cut_off(shop, "bad")
+    assert connections(shop, "good") == before, "the bystander lost a connection"
+
+    shop.mutua("kick", "--undo", BAD)
+
+    wait_connected(shop, "bad")
+    assert connections(shop, "good") == before, "the bystander lost a connection"

@@ -65,6 +65,7 @@ from mutua.telemetry import certificates
 from mutua.telemetry import metrics as names
 from mutua.telemetry.certificates import Sample
 from mutua.telemetry.metrics import Metrics
+from mutua.xds.compile.lifetime import SERVER_SHARE
 from mutua.xds.sighting import Sighting
 
 LOCAL: Final = frozenset({"pod socket", "control plane", "coherence check"})
@@ -214,6 +215,7 @@ class ControlPlaneInstance:
             is_presented=around.agent.presents,
             held=lambda: [one.uid for one in around.agent.workloads()],
             addresses=self._revoker.addresses,
+            graceful=around.ttl * SERVER_SHARE,
         )
         self._gate.listener = self._reaper.certified
         self._guard = Guard(store, clock, lambda: self._plane.snapshot, around.record_policy)

@@ -8,18 +8,33 @@
 
 Envoy looks at a certificate once, when a connection begins.  HTTP connections are ended long before
 by Envoy itself, gracefully (mutua.xds.compile.lifetime); what is left for these deadlines is raw
-TCP and requests without an end.
+TCP and requests without an end.  When a renewal came late because the daemon slept, some HTTP
+connections were begun too shortly before the expiry; they get the time that they need (`limit`).
 
 Pure: instants and names of connections are arguments.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 MOST_PER_POD: Final = 16
 """Certificates whose connections are remembered of one pod: one per half-life."""
+
+
+def limit(not_after: datetime, *, replaced: datetime, graceful: timedelta) -> datetime:
+    """Return until when connections may live that were open when their certificate was replaced.
+
+    That is its end, or later, if it was replaced while it was valid but so late that HTTP
+    connections could not end in order.  Whoever comes after the end has no time left.
+
+    Args:
+        not_after: The last instant of the certificate that was replaced.
+        replaced: When it was.
+        graceful: How long HTTP connections live before they end by themselves.
+    """
+    return max(not_after, replaced + graceful) if replaced < not_after else not_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ is the word of the server's proxy, which reports them as long as they are open.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from mutua.cluster.revocation.closing import Connections
-from mutua.cluster.revocation.expiry import Deadlines, Due
+from mutua.cluster.revocation.expiry import Deadlines, Due, limit
 from mutua.cluster.revocation.register import Leaf
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError
@@ -47,6 +48,7 @@ class Reaper:
         is_presented: Callable[[str], bool],
         held: Callable[[], Collection[str]],
         addresses: Callable[[], Mapping[str, str]],
+        graceful: timedelta,
     ) -> None:
         """Prepare.
 
@@ -56,21 +58,24 @@ class Reaper:
             is_presented: Tells whether a pod's proxy has taken its newest certificate up.
             held: Returns the uids of all pods that certificates are held for.
             addresses: Returns the addresses of all pods with a proxy, by uid.
+            graceful: How long HTTP connections live before they end by themselves.
         """
         self._clock = clock
         self._network = network
         self._is_presented = is_presented
         self._held = held
         self._addresses = addresses
+        self._graceful = graceful
         self._deadlines = Deadlines()
-        self._renewed: asyncio.Queue[tuple[Leaf, float]] = asyncio.Queue()
+        self._renewed: asyncio.Queue[tuple[Leaf, datetime, float]] = asyncio.Queue()
         self._plaintext: dict[tuple[str, int], float] = {}
 
     def certified(self, new: Leaf, old: Leaf | None) -> None:
         """Take note of a certificate, and of the one that it replaces."""
         self._deadlines.certified(new.pod, new.not_after)
         if old is not None:
-            self._renewed.put_nowait((old, asyncio.get_running_loop().time()))
+            end = limit(old.not_after, replaced=self._clock.now(), graceful=self._graceful)
+            self._renewed.put_nowait((old, end, asyncio.get_running_loop().time()))
 
     def hear(self, sighting: Sighting) -> None:
         """Take note of a connection without mutual TLS."""
@@ -96,7 +101,7 @@ class Reaper:
 
     async def _follow_renewals(self) -> None:
         while True:
-            old, began = await self._renewed.get()
+            old, end, began = await self._renewed.get()
             await self._await_presented(old.pod, began)
             known = self._addresses()
             try:
@@ -105,7 +110,7 @@ class Reaper:
                 log.warning("connections not noted", extra={"reason": str(error)})
                 continue
             mine = frozenset(one.cookie for one in found if self._is_ours(old.pod, one, known))
-            self._deadlines.note(old.pod, old.not_after, mine)
+            self._deadlines.note(old.pod, end, mine)
 
     async def _await_presented(self, pod: str, began: float) -> None:
         """Wait until a proxy has taken its new certificate up, and its workers follow."""

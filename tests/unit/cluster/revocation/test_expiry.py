@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from mutua.cluster.revocation.expiry import Deadlines, Due
+from mutua.cluster.revocation.expiry import Deadlines, Due, limit
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -46,3 +46,16 @@ def test_a_pod_that_is_gone_is_due_no_more() -> None:
 
     assert [*deadlines.due(NOW)] == []
     assert deadlines.pods == frozenset()
+
+
+def test_a_late_renewal_leaves_http_connections_the_time_to_end_in_order() -> None:
+    graceful = 4 * MINUTE  # of a certificate of ten minutes
+
+    def limit_of(replaced: datetime) -> datetime:
+        return limit(NOW, replaced=replaced, graceful=graceful)
+
+    assert limit_of(NOW - 5 * MINUTE) == NOW
+    assert limit_of(NOW - 4 * MINUTE) == NOW
+    assert limit_of(NOW - MINUTE) == NOW + 3 * MINUTE
+    assert limit_of(NOW) == NOW
+    assert limit_of(NOW + MINUTE) == NOW
