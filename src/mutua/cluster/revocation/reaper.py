@@ -68,6 +68,7 @@ class Reaper:
         self._graceful = graceful
         self._deadlines = Deadlines()
         self._renewed: asyncio.Queue[tuple[Leaf, datetime, float]] = asyncio.Queue()
+        self._looking = asyncio.Lock()  # one pod after the other
         self._plaintext: dict[tuple[str, int], float] = {}
 
     def certified(self, new: Leaf, old: Leaf | None) -> None:
@@ -100,17 +101,27 @@ class Reaper:
                     await self._end(due, known)
 
     async def _follow_renewals(self) -> None:
-        while True:
-            old, end, began = await self._renewed.get()
-            await self._await_presented(old.pod, began)
-            known = self._addresses()
-            try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                old, end, began = await self._renewed.get()
+                group.create_task(self._note(old, end, began), name=f"renewal {old.identity}")
+
+    async def _note(self, old: Leaf, end: datetime, began: float) -> None:
+        """Note what is open once a proxy presents its new certificate; a slow one delays no other.
+
+        There are few of these at a time: each is over within TICK + PATIENCE, and a pod renews
+        once in half a lifetime.
+        """
+        await self._await_presented(old.pod, began)
+        known = self._addresses()
+        try:
+            async with self._looking:
                 found = await self._network.connections(old.pod)
-            except MutuaError as error:
-                log.warning("connections not noted", extra={"reason": str(error)})
-                continue
-            mine = frozenset(one.cookie for one in found if self._is_ours(old.pod, one, known))
-            self._deadlines.note(old.pod, end, mine)
+        except MutuaError as error:
+            log.warning("connections not noted", extra={"reason": str(error)})
+            return
+        mine = frozenset(one.cookie for one in found if self._is_ours(old.pod, one, known))
+        self._deadlines.note(old.pod, end, mine)
 
     async def _await_presented(self, pod: str, began: float) -> None:
         """Wait until a proxy has taken its new certificate up, and its workers follow."""
