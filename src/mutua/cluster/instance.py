@@ -171,8 +171,12 @@ class ControlPlaneInstance:
         )
         self._roots = RootCertificatePublisher(store, lambda: self._authority.roots_pem)
         self._authority.listen(self._roots.refresh)
+        self._register = Register()
         trust = RevocableTrust(
-            around.agent, lambda: [keys.material(one) for one in keys.state.trusted], clock
+            around.agent,
+            lambda: [keys.material(one) for one in keys.state.trusted],
+            clock,
+            is_refused=self._is_refused,
         )
         self._rotator = Rotator(
             keys,
@@ -197,7 +201,6 @@ class ControlPlaneInstance:
             rng=around.rng,
         )
         self._keeper = Keeper(store, clock, lambda: self._plane.snapshot, program=around.program)
-        self._register = Register()
         self._authority.refusal = self._register.refusal
         self._gate = Gate(LocalIssuer(self._authority, around.ttl), self._register)
         self._revoker = Revoker(
@@ -310,6 +313,10 @@ class ControlPlaneInstance:
         with socket.create_server(address, backlog=128) as listener:
             listener.settimeout(0)
             await self._certificates.serve(listener, ready)
+
+    def _is_refused(self, pod_uid: str) -> bool:
+        held = (one for one in self._around.agent.workloads() if one.uid == pod_uid)
+        return any(self._register.refuses(one.identity, one.uid) for one in held)
 
     def _refusal(self, caller: Caller) -> str:
         serial = int(caller.serial_number or "0", 16)

@@ -79,6 +79,10 @@ class Register:
                 return f"revoked by {one.name}"
         return ""
 
+    def refuses(self, identity: SpiffeId, pod: str) -> bool:
+        """Tell whether a pod is known to get no certificate."""
+        return self._revocations is not None and bool(self.refusal(identity, pod))
+
     def note(self, leaf: Leaf) -> None:
         """Take note of a certificate."""
         held = self._leaves.setdefault(leaf.pod, {})

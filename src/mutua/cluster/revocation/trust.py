@@ -8,7 +8,7 @@ No lists while nothing is revoked and no operator plugged one in: with a list, p
 leaf whose issuer has none.  Else one for each CA that is trusted and whose key is at hand.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -40,7 +40,11 @@ class RevocableTrust:
     """A fleet whose bundles carry revocation lists."""
 
     def __init__(
-        self, fleet: Fleet, signers: Callable[[], Sequence[SigningMaterial]], clock: Clock
+        self,
+        fleet: Fleet,
+        signers: Callable[[], Sequence[SigningMaterial]],
+        clock: Clock,
+        is_refused: Callable[[str], bool] = lambda _uid: False,
     ) -> None:
         """Stand in front of a fleet.
 
@@ -48,8 +52,10 @@ class RevocableTrust:
             fleet: Who is told.
             signers: Returns every CA that is trusted and whose key is at hand.
             clock: Wall time.
+            is_refused: Tells of a pod, by uid, whether it gets no certificate.
         """
         self._fleet = fleet
+        self._is_refused = is_refused
         self._signers = signers
         self._clock = clock
         self._bundle: TrustBundle | None = None
@@ -68,8 +74,12 @@ class RevocableTrust:
         self._fleet.expect(signer)
 
     def evidence(self) -> Evidence:
-        """Tell who lags."""
-        return self._fleet.evidence()
+        """Tell who lags; whoever gets no certificate is not waited for, as nobody accepts it."""
+        found = self._fleet.evidence()
+        return Evidence(self._unrefused(found.without_bundle), self._unrefused(found.with_others))
+
+    def _unrefused(self, uids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(uid for uid in uids if not self._is_refused(uid))
 
     def revoke(self, serials: Collection[int]) -> None:
         """Have every proxy refuse these certificates, and no others; nothing new is fine.

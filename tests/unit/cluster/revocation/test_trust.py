@@ -18,6 +18,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.told: list[TrustBundle] = []
+        self.lagging = Evidence()
 
     def trust(self, bundle: TrustBundle) -> None:
         self.told.append(bundle)
@@ -26,7 +27,7 @@ class Fleet:
         pass
 
     def evidence(self) -> Evidence:
-        return Evidence()
+        return self.lagging
 
 
 class World:
@@ -109,3 +110,18 @@ def test_an_operators_list_is_honoured_and_of_the_whole_chain_where_it_covers_it
     found = x509.load_pem_x509_crl(told.crl.encode())
     assert {one.serial_number for one in found} == {9}
     assert told.checks_authorities
+
+
+def test_whoever_gets_no_certificate_holds_no_rotation_up() -> None:
+    world = World()
+    refused = {"kicked"}
+    trust = RevocableTrust(
+        world.fleet, lambda: world.signers, world.clock, is_refused=refused.__contains__
+    )
+    world.fleet.lagging = Evidence(("kicked", "web"), ("web", "kicked"))
+
+    assert trust.evidence() == Evidence(("web",), ("web",))
+
+    refused.clear()
+
+    assert trust.evidence() == world.fleet.lagging
