@@ -4,7 +4,8 @@ from datetime import timedelta
 from mutua.cluster.revocation.reaper import PATIENCE, TICK, Reaper
 from mutua.cluster.revocation.register import Leaf
 from mutua.foundation.spiffe import parse_spiffe_id
-from mutua.runtime.network.connections import INBOUND_PORT, Connection, Meant
+from mutua.runtime.network.capture import INBOUND_PORT
+from mutua.runtime.network.connections import Connection, Meant
 from mutua.testing.clock import ManualClock
 
 ADDRESSES = {"stuck": "10.0.0.1", "web": "10.0.0.2"}
