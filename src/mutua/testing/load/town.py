@@ -36,9 +36,6 @@ YOUNGEST: Final = 0.1
 """Age of a stream that ends with its certificate, at least, as a share of the lifetime: a stream is
 begun on an HTTP/2 connection that is up to 35 % old, which was begun with 45 % ahead, at least."""
 
-LATE: Final = 4.0
-"""Seconds from an expiry to its effect: two ticks, on a busy machine."""
-
 RUN: Final = 1.1
 """Seconds after which a run of equal outcomes has been printed for certain."""
 
@@ -164,15 +161,20 @@ def failures(mesh: RunningMesh, since: float, until: float, ttl: float) -> list[
     A failure is a request that got no answer, or another one than over mutual TLS.  None is that a
     gRPC stream or a held raw TCP connection ends with the certificate it was made with, whether or
     not a message was on its way: neither could end otherwise.  It is one all the same when they
-    are younger than YOUNGEST of the lifetime of certificates, or older than it by more than LATE.
+    are younger than YOUNGEST of the lifetime of certificates.
+
+    Args:
+        mesh: Where.
+        since: From when on, CLOCK_MONOTONIC.
+        until: Until when the requests began.
+        ttl: Seconds that certificates live.
     """
-    youngest, oldest = ttl * YOUNGEST, ttl + LATE
     return [
         one
         for one in runs(mesh, since)
         if not one.is_good
         and since <= one.first < until
-        and not (one.age is not None and youngest <= one.age <= oldest)
+        and not (one.age is not None and one.age >= ttl * YOUNGEST)
     ]
 
 
