@@ -149,19 +149,20 @@ def test_a_revocation_list_that_is_plugged_in_is_honoured(
     began = time.monotonic()
 
     def refused_calls() -> bool:
-        seen = [run for run in runs(town, began) if run[0] == "grpc-calls"]
-        return bool(seen) and seen[-1][1] != "ok"
+        seen = [run for run in runs(town, began) if run.stream == "grpc-calls"]
+        return bool(seen) and not seen[-1].is_good
 
     # Live connections stay; new ones are refused, so the caller's proxy has to open one.
     eventually(lambda: "Listed" in issuer(town, "grpc"), "still of this CA")
     os.kill(envoy(town, "grpc"), signal.SIGKILL)
     eventually(refused_calls, "the revoked certificate is refused")
-    others = [run for run in runs(town, began) if run[0] in STREAMS and run[1] not in {"m", "ok"}]
+    others = [run for run in runs(town, began) if run.stream in STREAMS and not run.is_good]
     assert others == []
     plug_in()
     began = time.monotonic()
     eventually(
-        lambda: any(run[:2] == ("grpc-calls", "ok") for run in runs(town, began)), "accepted again"
+        lambda: any(run.stream == "grpc-calls" and run.is_good for run in runs(town, began)),
+        "accepted again",
     )
     town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
     town.mutua("ca", "rotate", "root")
