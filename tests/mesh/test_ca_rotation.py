@@ -248,9 +248,7 @@ def test_a_rotation_outlives_the_daemon_at_every_stage_and_can_be_turned_around(
     hindered = envoy(town, "echo")
 
     with constant_load_of(town, "caller"):
-        with stopped_when(town, hindered, stage):
-            town.mutua("ca", "rotate", "root", "--no-wait")
-            eventually(lambda: stage_of(town) == stage, stage)
+        with held_at(town, hindered, stage):
             os.kill(town.daemon_pid(), signal.SIGKILL)
             town.up()
             again = eventually(lambda: stage_of(town), "the rotation goes on")
@@ -266,10 +264,8 @@ def test_an_aborted_rotation_ends_where_it_began(town: RunningMesh) -> None:
 
     with constant_load_of(town, "caller"):
         for stage in ("Distribute", "Issue"):
-            with stopped_when(town, hindered, stage):
-                town.mutua("ca", "rotate", "root", "--no-wait")
-                eventually(lambda s=stage: stage_of(town) == s, stage)
-                waiting = status(town)["rotation"]["waitingFor"]
+            with held_at(town, hindered, stage):
+                waiting = eventually(lambda: status(town)["rotation"]["waitingFor"], "who lags")
                 town.mutua("ca", "rotate", "abort", "--no-wait")
                 eventually(lambda: status(town)["rotation"]["aborted"], "aborted")
             eventually(lambda: not stage_of(town), "the rotation is over")
@@ -290,6 +286,25 @@ def constant_load_of(mesh: RunningMesh, client: str) -> Iterator[None]:
     seen = [run for run in runs(mesh, began) if run.stream in STREAMS and client == "caller"]
     assert {run.stream for run in seen} == set(STREAMS)
     assert [run for run in seen if not run.is_good] == []
+
+
+@contextmanager
+def held_at(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
+    """Begin to replace the root, and hold that up at a stage as long as the context lasts.
+
+    The proxy may be stopped too early, so that the stage is not reached: then the next one is held.
+    """
+    for _ in range(5):
+        with stopped_when(mesh, pid, stage):
+            mesh.mutua("ca", "rotate", "root", "--no-wait")
+            deadline = time.monotonic() + 10
+            while stage_of(mesh) != stage and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if stage_of(mesh) == stage:
+                yield
+                return
+        eventually(lambda: not stage_of(mesh), "the rotation is over")
+    raise AssertionError(f"no rotation could be held at {stage}")
 
 
 @contextmanager
