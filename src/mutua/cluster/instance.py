@@ -166,6 +166,7 @@ class ControlPlaneInstance:
         self._plane = ControlPlane(
             store, clock=clock, settings=self._settings, report=around.report
         )
+        self._plane.knows_proxies = False  # until those that run already are connected
         self._trust_domain = TrustDomainFollower(
             self._settings, self._authority, self._plane, around.agent
         )
@@ -358,6 +359,7 @@ class ControlPlaneInstance:
         sidecars = self._around.sidecars
         try:
             await sidecars.connect(self._plane, self._witness)
+            self._plane.knows_proxies = True
             ready()
             await asyncio.Event().wait()
         finally:

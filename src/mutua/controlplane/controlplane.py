@@ -106,6 +106,7 @@ class ControlPlane:
         self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
         self.remarks = Remarks(lambda kind, namespace: self._mirrors[kind].list(namespace))
         self._status = StatusWriter(store, self, clock)
+        self._knows_proxies = True
         self._status_due = 0.0
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -120,6 +121,16 @@ class ControlPlane:
             group.create_task(self._follow(), name="push")
             group.create_task(self._status.run(), name="status")
             ready()
+
+    @property
+    def knows_proxies(self) -> bool:
+        """Whether every proxy there is has been added; nothing is called in force before."""
+        return self._knows_proxies
+
+    @knows_proxies.setter
+    def knows_proxies(self, known: bool) -> None:
+        self._knows_proxies = known
+        self._status.wake()
 
     def add(self, pod_uid: str, name: str = "") -> Feed:
         """Start to serve the proxy of a pod, and return its feed; the same one until `remove`.

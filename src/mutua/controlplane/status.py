@@ -46,6 +46,11 @@ class Mesh(Protocol):
         ...
 
     @property
+    def knows_proxies(self) -> bool:
+        """Whether every proxy there is has been added: else what it has not would not count."""
+        ...
+
+    @property
     def receipts(self) -> Receipts:
         """What proxies have made of them."""
         ...
@@ -83,7 +88,7 @@ class StatusWriter:
 
     async def _round(self) -> None:
         snapshot = self._mesh.snapshot
-        if snapshot is None:
+        if snapshot is None or not self._mesh.knows_proxies:
             return
         view = StatusView(snapshot, self._mesh.receipts, self._mesh.remarks)
         for key, policy in self._mesh.policies.items():
