@@ -127,7 +127,8 @@ def test_a_kicked_certificate_ends_its_connections_and_its_pod_gets_another(
 ) -> None:
     pod = pod_of(shop, "bad")
     serial = served_serial(shop, pod)
-    before = open_now(connections(shop, "bad"))
+    # Between two calls over HTTP/2 the proxies may meet anew without anybody noticing.
+    before = [one for one in open_now(connections(shop, "bad")) if one.kind != "h2"]
 
     shop.mutua("kick", serial)
 
