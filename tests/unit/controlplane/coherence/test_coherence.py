@@ -15,7 +15,6 @@ from mutua.identity.x509 import Credential, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 WEB = SpiffeId("td", "shop", "web")
-NOW = SystemClock().now()  # OpenSSL has no other clock
 
 
 class Notebook(Journal):
@@ -31,7 +30,8 @@ class Notebook(Journal):
 
 class Checked:
     def __init__(self) -> None:
-        self.clock = ManualClock(NOW)
+        self.began = SystemClock().now()  # OpenSSL has no other clock
+        self.clock = ManualClock(self.began)
         self.journal = Notebook()
         self.root = self.new_root()
         self.authority = Authority(self.root, "td", self.clock, journal=self.journal)
@@ -59,14 +59,14 @@ async def test_a_mesh_that_fits_is_coherent_and_nothing_is_told() -> None:
     checked = Checked()
     verdict = await checked.coherence.check()
 
-    assert (verdict.is_coherent, verdict.bundles, verdict.at) == (True, 1, NOW)
+    assert (verdict.is_coherent, verdict.bundles, verdict.at) == (True, 1, checked.began)
     assert checked.told == []
     assert [str(one.identity) for one in checked.journal.entries] == [
         "spiffe://td/ns/istio-system/sa/istiod"
     ]
     entry = checked.journal.entries[0]
     assert entry.authenticated == "coherence check"
-    assert entry.not_after == NOW.replace(microsecond=0) + CANARY_TTL
+    assert entry.not_after == checked.began.replace(microsecond=0) + CANARY_TTL
 
 
 async def test_a_proxy_that_trusts_another_root_is_named_once_and_its_recovery_too() -> None:
@@ -120,7 +120,7 @@ async def test_a_canary_is_used_for_a_while_and_not_after_a_change_of_the_ca() -
         return len(checked.journal.entries)
 
     assert [await issued(), await issued()] == [1, 1]
-    checked.clock.instant = NOW + FRESH
+    checked.clock.instant = checked.began + FRESH
     assert await issued() == 2
     fresh = self_signed(checked.new_root())
     checked.authority.adopt(fresh, fresh.bundle)
