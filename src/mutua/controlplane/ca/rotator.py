@@ -18,7 +18,7 @@ from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.keystore import KeyStore, Source
 from mutua.identity.material import read_material
-from mutua.identity.rotation import CaState, Evidence
+from mutua.identity.rotation import CaState, Evidence, Stage
 
 SETTLED: Final = 0.3
 """Seconds for which nobody must lag before a stage counts as finished: Envoy confirms on its main
@@ -167,8 +167,9 @@ class Rotator:
             self.waiting_for = ()
             return False
         evidence = self._fleet.evidence()
-        signer = self._authority.material.fingerprint
-        others = () if self.ignores_elsewhere else self._elsewhere(signer)
+        # Asked only where it counts: the log of a large mesh is long.
+        counts = self.state.rotation.stage is Stage.ISSUE and not self.ignores_elsewhere
+        others = self._elsewhere(self._authority.material.fingerprint) if counts else ()
         running = Evidence(
             self._names(evidence.without_bundle),
             [*self._names(evidence.with_others), *others],
