@@ -117,11 +117,17 @@ class CertificateAuthorityService:
             return False
 
     def _heed_request(self) -> None:
-        wish = ((self._objects.get(NAMESPACE, NAME) or {}).get("spec") or {}).get("rotation") or {}
+        stored = self._objects.get(NAMESPACE, NAME) or {}
+        wish = (stored.get("spec") or {}).get("rotation") or {}
         request, aborts = str(wish.get("id", "")), bool(wish.get("abort"))
         self._rotator.ignores_elsewhere = bool(wish.get("ignoreElsewhere"))
         key = f"{request} {aborts}"
         if not request or key == self._heeded:
+            return
+        told = str((stored.get("status") or {}).get("message", ""))
+        if not self._heeded and not aborts and told.startswith(f"request {request}: "):
+            # Refused before this start: circumstances may have changed, the answer stays.
+            self._heeded, self._refusal = key, told
             return
         state = self._rotator.state
         self._refusal = ""
