@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from mutua.api.condition import is_true
 from mutua.api.object import PODS, Object, Resource
 from mutua.cluster.adapters import NetworkProber
 from mutua.cluster.controllers.cluster import Controllers
-from mutua.cluster.controllers.condition import is_true
 from mutua.cluster.node.context import NodeContext
 from mutua.cluster.node.node import Node
 from mutua.cluster.node.ports import PodRuntime

@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from mutua.api.condition import is_true
 from mutua.api.object import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Object
-from mutua.cluster.controllers.condition import is_true
 from mutua.cluster.controllers.service_ip import ServiceAddresses
 from mutua.runtime.spec import pod_of
 from mutua.testing.cluster import deployment, service

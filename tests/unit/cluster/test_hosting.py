@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mutua.api.condition import is_true
 from mutua.api.object import DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS, Object
-from mutua.cluster.controllers.condition import is_true
 from mutua.cluster.controllers.ownership import owner_reference
 from mutua.cluster.hosting import HostedContainers
 from mutua.cluster.node.control_plane_pod import HostedSpec

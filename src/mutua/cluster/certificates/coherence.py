@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable, Sequence
 
 from mutua.agent.agent import CertificateStatus
+from mutua.api.condition import carried_over, find_condition
 from mutua.api.object import CERTIFICATE_AUTHORITIES, PODS, Object
 from mutua.cluster.controllers.events import EventRecorder, Severity
 from mutua.cluster.controllers.view import View
-from mutua.controlplane.ca.record import NAME, NAMESPACE, condition
+from mutua.controlplane.ca.record import NAME, NAMESPACE
 from mutua.controlplane.coherence.coherence import Holder, Verdict
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, MutuaError
 from mutua.identity.bundle import TrustBundle
 from mutua.store.mirror import uid
@@ -97,16 +98,14 @@ class VerdictWriter:
         stored = await store.get(CERTIFICATE_AUTHORITIES, NAMESPACE, NAME)
         status = stored.get("status") or {}
         others = [one for one in status.get("conditions") or () if one["type"] != COHERENT]
-        known = next((one for one in status.get("conditions") or () if one not in others), None)
-        reason = "Accepted" if verdict.is_coherent else "Refused"
-        ours = condition(
-            COHERENT,
-            reason,
-            verdict.message,
-            self._clock.now(),
-            holds=verdict.is_coherent,
-            before=known,
-        )
+        known = find_condition(stored, COHERENT)
+        new = {
+            "type": COHERENT,
+            "status": "True" if verdict.is_coherent else "False",
+            "reason": "Accepted" if verdict.is_coherent else "Refused",
+            "message": verdict.message,
+        }
+        ours = carried_over(known, new, rfc3339(self._clock.now()))
         if ours != known:
             changed = {**stored, "status": {**status, "conditions": [*others, ours]}}
             await store.update_status(CERTIFICATE_AUTHORITIES, changed)

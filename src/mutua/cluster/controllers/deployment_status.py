@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from mutua.api.condition import carried_over, find_condition
 from mutua.api.object import Object
-from mutua.cluster.controllers.condition import carried_over, find_condition
 from mutua.cluster.controllers.rollout import Bounds
 from mutua.foundation.clock import parse_rfc3339, rfc3339
 

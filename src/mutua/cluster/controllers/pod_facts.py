@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Final
 
+from mutua.api.condition import find_condition, is_true
 from mutua.api.object import Object
-from mutua.cluster.controllers.condition import find_condition, is_true
 from mutua.cluster.controllers.ownership import is_terminating
 from mutua.foundation.clock import parse_rfc3339
 

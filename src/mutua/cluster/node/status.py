@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mutua.api.condition import carried_over, find_condition
 from mutua.api.object import Object
-from mutua.cluster.controllers.condition import carried_over, find_condition
 from mutua.cluster.node.record import Record, Role, Running, State, Terminated, Waiting
 from mutua.foundation.clock import rfc3339
 

@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from mutua.agent.workload import Workload
+from mutua.api.condition import carried_over, find_condition, is_true
 from mutua.api.object import PODS, REVOCATIONS, Object
 from mutua.api.revocation import NAMESPACE, Revocation, parse_revocation, serial_text
 from mutua.api.verdict import Invalid
-from mutua.cluster.controllers.condition import carried_over, find_condition, is_true
 from mutua.cluster.revocation.closing import Connections, close_connections
 from mutua.cluster.revocation.register import Register
 from mutua.foundation.clock import Clock, rfc3339

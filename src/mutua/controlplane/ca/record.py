@@ -6,7 +6,6 @@ the truth is in the key store.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from mutua.api.object import Object
@@ -73,30 +72,6 @@ def status_of(
             "message": f"waiting {AIMS[moving.stage]}{why}",
         }
     return status
-
-
-def condition(
-    kind: str, reason: str, message: str, now: datetime, *, holds: bool, before: Object | None
-) -> Object:
-    """Return a condition; its time is that of the last change.
-
-    Args:
-        kind: Its type.
-        reason: In one word.
-        message: In a sentence.
-        now: UTC.
-        holds: Its status.
-        before: The same condition as stored, if it is.
-    """
-    status = "True" if holds else "False"
-    flipped = before is None or before.get("status") != status
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": rfc3339(now) if flipped else (before or {})["lastTransitionTime"],
-    }
 
 
 def _certificate(facts: CertificateFacts) -> dict[str, Any]:

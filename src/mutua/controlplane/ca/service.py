@@ -17,10 +17,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from mutua.api.condition import carried_over
 from mutua.api.object import CERTIFICATE_AUTHORITIES, SECRETS, Object
-from mutua.controlplane.ca.record import NAME, NAMESPACE, blank_object, condition, status_of
+from mutua.controlplane.ca.record import NAME, NAMESPACE, blank_object, status_of
 from mutua.controlplane.ca.rotator import Rotator
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, MutuaError, Rejected, Unavailable
 from mutua.identity.authority import Authority
 from mutua.identity.keystore import Source
@@ -226,8 +227,14 @@ class CertificateAuthorityService:
         reason, message, holds = self._plugged_in
         if holds and self._rotator.state.rotation is not None:
             reason, message, holds = "Adopting", f"moving to the CA of Secret {SECRET}", False
-        ours = condition(PLUGGED_IN, reason, message, self._clock.now(), holds=holds, before=known)
-        return [ours, *before.values()]
+        ours = {
+            "type": PLUGGED_IN,
+            "status": "True" if holds else "False",
+            "reason": reason,
+            "message": message,
+        }
+        now = rfc3339(self._clock.now())
+        return [carried_over(known, ours, now), *before.values()]
 
     def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         stored = self._objects.get(NAMESPACE, NAME)

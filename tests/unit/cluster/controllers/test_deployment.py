@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from mutua.api.condition import is_true
 from mutua.api.object import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS, Object
-from mutua.cluster.controllers.condition import is_true
 from mutua.testing.cluster import FakeCluster, deployment, running_cluster
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mutua.api.condition import find_condition, is_true
 from mutua.api.object import (
     CONFIG_MAPS,
     ENDPOINT_SLICES,
@@ -15,7 +16,6 @@ from mutua.api.object import (
     SERVICES,
     Object,
 )
-from mutua.cluster.controllers.condition import find_condition, is_true
 from mutua.runtime.network.rules import ServiceAddress
 from mutua.testing.cluster import FakeCluster
 from mutua.testing.node import FakeNode
