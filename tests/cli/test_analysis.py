@@ -66,6 +66,36 @@ spec:
 """
 
 
+NEAR = """
+apiVersion: v1
+kind: Service
+metadata: {name: near, namespace: shop}
+spec:
+  selector: {app: near}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near, namespace: shop, labels: {app: near}}
+spec:
+  containers:
+  - name: app
+    image: curlimages/curl
+    command: ["python3", "-m", "http.server", "8080", "--bind", "127.0.0.1"]
+    startupProbe: {exec: {command: ["curl", "-s", "http://127.0.0.1:8080"]}, periodSeconds: 1}
+"""
+
+CALLERS = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: shop}
+spec:
+  rules:
+  - from:
+    - source: {namespaces: [shop, shpo]}
+"""
+
+
 @pytest.fixture(scope="module")
 def shop(mesh: RunningMesh) -> Iterator[RunningMesh]:
     mesh.apply(SHOP)
@@ -184,6 +214,30 @@ def test_analyze_names_what_is_wrong_and_exits_with_79(shop: RunningMesh) -> Non
         ("IST0113", "Error", "DestinationRule shop/web"),
         ("MUT0101", "Warning", "PeerAuthentication shop/ports"),
     ]
+
+
+def test_a_server_that_its_sidecar_does_not_reach_is_named(shop: RunningMesh) -> None:
+    shop.apply(NEAR)
+    shop.kubectl("wait", "pod/near", "-n", "shop", "--for=condition=Ready", "--timeout=60s")
+
+    code, out, _ = run(shop, "istioctl analyze -n shop")
+
+    shop.kubectl("delete", "pod/near", "service/near", "-n", "shop")
+    assert code == 79
+    assert out == (
+        "Error [IST0143] (Pod shop/near) port 8080 of Service near is listened on at 127.0.0.1 "
+        "only, where the sidecar does not reach it: listen on 0.0.0.0\n"
+    )
+
+
+def test_a_policy_about_a_namespace_that_is_not_there_is_named(shop: RunningMesh) -> None:
+    shop.apply(CALLERS)
+
+    code, out, _ = run(shop, "istioctl analyze -n shop")
+
+    shop.kubectl("delete", "authorizationpolicy", "callers", "-n", "shop")
+    assert code == 79
+    assert "(AuthorizationPolicy shop/callers) no namespace is called 'shpo'" in out
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Final
 
 from mutua.analysis import (
     annotations,
+    authorization_policy,
     capture,
     conflict,
     destination_rule,
@@ -29,6 +30,7 @@ ANALYZERS: Final[tuple[Analyzer, ...]] = (
     annotations.analyze,
     ports.analyze,
     peer_authentication.analyze,
+    authorization_policy.analyze,
     capture.analyze,
     destination_rule.analyze,
     service_entry.analyze,

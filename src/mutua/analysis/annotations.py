@@ -3,15 +3,23 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mutua.analysis.codes import BAD_ANNOTATION, MISPLACED, UNKNOWN_ANNOTATION
+from mutua.analysis.codes import (
+    ALPHA_ANNOTATION,
+    BAD_ANNOTATION,
+    DEPRECATED_ANNOTATION,
+    MISPLACED,
+    UNKNOWN_ANNOTATION,
+)
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.pods import TEMPLATED
 from mutua.api.annotations import (
     CHECKS,
+    CONFIG,
     INTERCEPTION,
     READERS,
     SIDECAR,
+    TRAFFIC,
     UNSUPPORTED,
     annotations,
     proxy_errors,
@@ -46,6 +54,26 @@ ON_SERVICES: Final = frozenset({
 ON_POLICIES: Final = frozenset({"istio.io/dry-run"})
 
 ANYWHERE: Final = frozenset({SUPPRESS})
+
+DEPRECATED: Final[Mapping[str, str]] = {
+    INJECT: "the label of that name replaces it",
+    LOCAL_ACCOUNTS: "proxies learn a Service's accounts from its endpoints",
+    CANONICAL_ACCOUNTS: "proxies learn a Service's accounts from its endpoints",
+    "alpha.istio.io/identity": "nothing reads it; a pod's identity is its service account's",
+    f"{SIDECAR}controlPlaneAuthPolicy": "nothing reads it; proxies always use TLS",
+    f"{SIDECAR}discoveryAddress": "nothing reads it; the node knows the control plane",
+}
+"""What Istio has given up, and what there is instead.  Source: istio/api annotations.yaml."""
+
+MATURE: Final = frozenset({
+    INJECT, CONFIG, f"{SIDECAR}status", "istio.io/rev", f"{SIDECAR}nativeSidecar",
+    f"{SIDECAR}proxyMemoryLimit", f"{TRAFFIC}includeInboundPorts",
+    "networking.istio.io/traffic-distribution",
+})  # fmt: skip
+"""What has a meaning here and is past alpha in Istio, or is not written by people.
+
+Source: featureStatus in istio/api annotations.yaml.
+"""
 
 HOLDERS: Final = (
     NAMESPACES, SERVICES, *TEMPLATED, PEER_AUTHENTICATIONS, AUTHORIZATION_POLICIES,
@@ -91,16 +119,23 @@ def _of_a_pod(origin: Origin, given: Mapping[str, str]) -> Iterator[Message]:
 
 
 def _places(origin: Origin, given: Mapping[str, str], kind: str) -> Iterator[Message]:
-    """Yield annotations that have no business on objects of this kind."""
+    """Yield annotations that have no business on objects of this kind, or an uncertain future."""
     for name in given:
         domain = name.partition("/")[0]
-        if not f".{domain}".endswith(".istio.io") or name in ANYWHERE or name in HERE.get(kind, ()):
+        if not f".{domain}".endswith(".istio.io") or name in ANYWHERE:
             continue
         homes = sorted(home for home, names in HERE.items() if name in names)
-        if homes:
+        if name in DEPRECATED:
+            text = f"annotation {name} is deprecated: {DEPRECATED[name]}"
+            yield Message(code=DEPRECATED_ANNOTATION, origin=origin, text=text)
+        if kind in homes:
+            if name not in MATURE and name not in DEPRECATED and name not in UNSUPPORTED:
+                text = f"annotation {name} is alpha in Istio: it may still change its meaning"
+                yield Message(code=ALPHA_ANNOTATION, origin=origin, text=text)
+        elif homes:
             place = "the pod template" if homes == ["Pod"] and kind != "Pod" else homes[0]
             text = f"annotation {name} means nothing on a {kind}; it belongs on {place}"
             yield Message(code=MISPLACED, origin=origin, text=text)
-        elif not name.startswith("traffic.sidecar.istio.io/"):  # refused, by another message
+        elif name not in DEPRECATED and not name.startswith(TRAFFIC):  # refused, another message
             text = f"nothing reads annotation {name}"
             yield Message(code=UNKNOWN_ANNOTATION, origin=origin, text=text)

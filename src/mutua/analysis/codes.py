@@ -22,6 +22,7 @@ def _code(code: str, level: Level, name: str, summary: str) -> Code:
 I, W, E = Level.INFO, Level.WARNING, Level.ERROR  # noqa: E741 - columns of a table
 
 # fmt: off
+NOT_FOUND = _code("IST0101", E, "ReferencedResourceNotFound", "a policy speaks of something that does not exist")
 NOT_INJECTED = _code("IST0102", I, "NamespaceNotInjected", "a namespace says neither yes nor no to injection")
 NO_PROXY = _code("IST0103", W, "PodMissingProxy", "a pod should have a sidecar and has none")
 SCHEMA_ERROR = _code("IST0106", E, "SchemaValidationError", "the API would refuse the object")
@@ -37,8 +38,13 @@ UNVERIFIED = _code("IST0128", W, "NoServerCertificateVerificationDestinationLeve
 UNVERIFIED_PORT = _code("IST0129", W, "NoServerCertificateVerificationPortLevel", "the same for one port")
 SCHEMA_WARNING = _code("IST0133", W, "SchemaWarning", "the API would accept the object with a warning")
 NO_ADDRESSES = _code("IST0134", W, "ServiceEntryAddressesRequired", "a TCP port of a ServiceEntry cannot be told from others without addresses")
+DEPRECATED_ANNOTATION = _code("IST0135", I, "DeprecatedAnnotation", "Istio has given up this annotation")
+ALPHA_ANNOTATION = _code("IST0136", I, "AlphaAnnotation", "an annotation may still change its meaning in Istio")
 TWO_PORTS = _code("IST0137", W, "DeploymentConflictingPorts", "two Services lead to one port of a workload under different numbers")
+LOOPBACK_ONLY = _code("IST0143", E, "LocalhostListener", "a container listens where its sidecar does not reach it, on 127.0.0.1")
 PROXY_USER = _code("IST0144", W, "InvalidApplicationUID", "a container runs as the proxy's user, 1337")
+AUTO_TEMPLATE = _code("IST0146", W, "ImageAutoWithoutInjectionWarning", "a template leaves its proxy's image to injection, which will not happen")
+AUTO_POD = _code("IST0147", E, "ImageAutoWithoutInjectionError", "a pod left its proxy's image to injection, which did not happen")
 OLD_PROXY = _code("IST0158", W, "PodsIstioProxyImageMismatchInNamespace", "a pod's proxy is of another version than the mesh")
 INEFFECTIVE = _code("IST0167", W, "IneffectivePolicy", "a policy has no effect")
 NEGATIVE = _code("IST0171", W, "NegativeConditionStatus", "a proxy refused what a policy or rule asks for")

@@ -5,6 +5,8 @@ from typing import Final
 
 from mutua import __version__
 from mutua.analysis.codes import (
+    AUTO_POD,
+    AUTO_TEMPLATE,
     NO_PROXY,
     NOT_ASKED,
     NOT_INJECTED,
@@ -22,6 +24,7 @@ from mutua.policy.injection import (
     INJECTION_LABEL,
     REVISION_LABEL,
     SYSTEM_NAMESPACES,
+    Injection,
     Reason,
     Revisions,
     Verdict,
@@ -29,6 +32,9 @@ from mutua.policy.injection import (
 )
 
 AMBIENT_LABEL: Final = "istio.io/dataplane-mode"
+
+AUTO: Final = "auto"
+"""Image of an author's own istio-proxy container, for injection to fill in."""
 
 PROXY_UID: Final = 1337
 """The user that Istio's proxies run as, whose traffic Istio does not capture."""
@@ -81,6 +87,7 @@ def _membership(mesh: Mesh, group: PodGroup) -> Iterator[Message]:
     if namespace is None:
         return
     decision = decide(namespace, group.pods[0])
+    yield from _images(group, decision)
     if decision.verdict is Verdict.INJECT:
         if not group.is_planned and not has_proxy(group.pods[0]):
             for pod in group.pods:
@@ -108,6 +115,24 @@ def _membership(mesh: Mesh, group: PodGroup) -> Iterator[Message]:
         yield Message(code=NOT_ASKED, origin=group.origin, text=text)
 
 
+def _images(group: PodGroup, decision: Injection) -> Iterator[Message]:
+    """Yield images that are left to an injection which does not happen."""
+    for pod in group.pods:
+        images = {one["name"]: one.get("image") for one in pod["spec"].get("containers") or ()}
+        if images.get(PROXY) != AUTO:
+            continue
+        if not group.is_planned:
+            text = f"container {PROXY} has image {AUTO}, but injection was not asked for the pod"
+            yield Message(code=AUTO_POD, origin=origin_of(pod), text=text)
+        elif decision.verdict is Verdict.SKIP:
+            code = AUTO_POD if group.origin.kind == "Pod" else AUTO_TEMPLATE
+            text = (
+                f"container {PROXY} has image {AUTO}, for injection to fill in, but "
+                f"{decision.reason.value}"
+            )
+            yield Message(code=code, origin=group.origin, text=text)
+
+
 def _value(namespace: Object) -> str:
     return str((namespace["metadata"].get("labels") or {}).get(INJECTION_LABEL))
 
@@ -132,7 +157,7 @@ def _versions(group: PodGroup) -> Iterator[Message]:
     for pod in group.pods:
         for container in pod["spec"].get("containers") or ():
             version = container.get("image", "").rpartition(":")[2]
-            if container["name"] == PROXY and version != __version__:
+            if container["name"] == PROXY and version not in {AUTO, __version__}:
                 found.setdefault(version, []).append(pod["metadata"]["name"])
     for version, names in found.items():
         text = (

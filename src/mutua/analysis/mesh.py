@@ -16,6 +16,7 @@ from mutua.analysis.message import Origin, origin_of
 from mutua.analysis.pods import TEMPLATED, PodGroup, grouped, pods_of
 from mutua.api.destination import DestinationRule
 from mutua.api.object import (
+    AUTHORIZATION_POLICIES,
     NAMESPACES,
     PODS,
     SERVICE_ENTRIES,
@@ -32,7 +33,7 @@ from mutua.model.workload import Endpoint, Workload
 from mutua.policy.injection import SYSTEM_NAMESPACES
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
 
-READS: Final = (*INPUTS, NAMESPACES, *TEMPLATED)
+READS: Final = (*INPUTS, AUTHORIZATION_POLICIES, NAMESPACES, *TEMPLATED)
 """The kinds that analysis looks at; further ones are only looked up by name."""
 
 

@@ -33,23 +33,27 @@ def on_service(name: str, value: str):
 
 
 CASES = [
-    (on_template("sidecar.istio.io/inject", "false"), []),
-    (on_template("sidecar.istio.io/logLevel", "debug"), []),
     (on_template("example.com/anything", "x"), []),
-    (on_template("traffic.sidecar.istio.io/excludeInboundPorts", "80"), []),
-    (on_service("networking.istio.io/exportTo", "."), []),
+    (on_template("proxy.istio.io/config", "{}"), []),
+    (on_template("sidecar.istio.io/nativeSidecar", "true"), []),
+    (on_template("sidecar.istio.io/inject", "false"), ["IST0135"]),
+    (on_service("alpha.istio.io/kubernetes-serviceaccounts", "web"), ["IST0135"]),
+    (on_template("sidecar.istio.io/discoveryAddress", "istiod"), ["IST0135"]),
+    (on_template("sidecar.istio.io/logLevel", "debug"), ["IST0136"]),
+    (on_template("traffic.sidecar.istio.io/excludeInboundPorts", "80"), ["IST0136"]),
+    (on_service("networking.istio.io/exportTo", "."), ["IST0136"]),
     (on_deployment("galley.istio.io/analyze-suppress", "IST0102"), []),
-    (on_deployment("sidecar.istio.io/inject", "true"), ["IST0107"]),
-    (on_service("sidecar.istio.io/inject", "true"), ["IST0107"]),
+    (on_deployment("sidecar.istio.io/inject", "true"), ["IST0107", "IST0135"]),
+    (on_service("sidecar.istio.io/logLevel", "debug"), ["IST0107"]),
     (on_template("networking.istio.io/exportTo", "."), ["IST0107"]),
     (on_template("sidecar.istio.io/injekt", "true"), ["IST0108"]),
     (on_service("istio.io/nonsense", "true"), ["IST0108"]),
-    (on_template("sidecar.istio.io/inject", "yes"), ["IST0125"]),
-    (on_template("sidecar.istio.io/logLevel", "loud"), ["IST0125"]),
-    (on_template("traffic.sidecar.istio.io/excludeInboundPorts", "http"), ["IST0125"]),
+    (on_template("sidecar.istio.io/inject", "yes"), ["IST0125", "IST0135"]),
+    (on_template("sidecar.istio.io/logLevel", "loud"), ["IST0125", "IST0136"]),
+    (on_template("traffic.sidecar.istio.io/excludeInboundPorts", "http"), ["IST0125", "IST0136"]),
     (on_template("traffic.sidecar.istio.io/excludeInbound", "80"), ["IST0125"]),
     (on_template("sidecar.istio.io/userVolume", "{}"), ["IST0125"]),
-    (on_template("sidecar.istio.io/interceptionMode", "TPROXY"), ["IST0125"]),
+    (on_template("sidecar.istio.io/interceptionMode", "TPROXY"), ["IST0125", "IST0136"]),
 ]
 
 
@@ -61,10 +65,10 @@ def test_what_is_found(obj, expected) -> None:
 
 
 def test_a_misplaced_annotation_is_told_its_place() -> None:
-    (one,) = analyze(Mesh(by_resource(SHOP, on_deployment("sidecar.istio.io/inject", "false"))))
+    (one,) = analyze(Mesh(by_resource(SHOP, on_deployment("sidecar.istio.io/logLevel", "off"))))
 
     assert one.text == (
-        "annotation sidecar.istio.io/inject means nothing on a Deployment; it belongs on the pod "
+        "annotation sidecar.istio.io/logLevel means nothing on a Deployment; it belongs on the pod "
         "template"
     )
 
@@ -76,7 +80,9 @@ def test_a_running_pod_that_injection_annotated_is_fine() -> None:
         "istio.io/rev": "default",
     }
 
-    assert "IST0108" not in {one.code.code for one in analyze(Mesh(by_resource(SHOP, running)))}
+    assert not {"IST0108", "IST0136"} & {
+        one.code.code for one in analyze(Mesh(by_resource(SHOP, running)))
+    }
 
 
 def test_an_object_can_suppress_what_is_said_about_it() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mutua.analysis import capture
 from mutua.analysis.analyze import analyze
 from mutua.analysis.mesh import Mesh
 from mutua.testing.mesh import by_resource, deployment, namespace, peer_authentication, service
@@ -27,7 +28,7 @@ def test_what_is_found(mode, given, expected) -> None:
     web = deployment("shop", "web", 80, 9090, annotations=annotations)
     policy = peer_authentication("shop", mode)
 
-    found = analyze(Mesh(by_resource(namespace("shop"), web, SERVED, policy)))
+    found = analyze(Mesh(by_resource(namespace("shop"), web, SERVED, policy)), [capture.analyze])
 
     shown = [f"{one.code.code}: {_ports(one.text)}" for one in found]
     assert shown == expected

@@ -14,6 +14,19 @@ def proxy(version: str = __version__):
     return {"name": "istio-proxy", "image": f"mutua/proxyv2:{version}"}
 
 
+AUTO = {"name": "istio-proxy", "image": "auto"}
+
+
+def left_to_injection(obj):
+    obj["spec"]["template"]["spec"]["containers"].append(AUTO)
+    return obj
+
+
+def yet_to_be_created(obj):
+    del obj["status"]
+    return obj
+
+
 def labelled(name: str, **labels: str):
     return pod("shop", name, meshed=False, containers=[APP], labels=labels)
 
@@ -68,7 +81,7 @@ CASES = [
     ),
     pytest.param(
         [UNLABELLED, deployment("shop", "web", annotations=wish("true"))],
-        ["IST0102 Namespace shop", "MUT0110 Deployment shop/web"],
+        ["IST0102 Namespace shop", "IST0135 Deployment shop/web", "MUT0110 Deployment shop/web"],
         id="an annotation where only a label counts",
     ),
     pytest.param(
@@ -88,6 +101,26 @@ CASES = [
         ],
         ["IST0144 Pod shop/web"],
         id="an application that runs as the proxy",
+    ),
+    pytest.param(
+        [DISABLED, left_to_injection(deployment("shop", "web"))],
+        ["IST0146 Deployment shop/web"],
+        id="a template whose proxy's image nobody will fill in",
+    ),
+    pytest.param(
+        [DISABLED, yet_to_be_created(pod("shop", "web", meshed=False, containers=[APP, AUTO]))],
+        ["IST0147 Pod shop/web"],
+        id="a manifest of a pod of which the same is true",
+    ),
+    pytest.param(
+        [ENABLED, left_to_injection(deployment("shop", "web"))],
+        [],
+        id="an image that injection fills in",
+    ),
+    pytest.param(
+        [ENABLED, pod("shop", "web", containers=[APP, AUTO])],
+        ["IST0147 Pod shop/web"],
+        id="an image that injection did not fill in",
     ),
 ]
 

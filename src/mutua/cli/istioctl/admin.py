@@ -1,23 +1,18 @@
 """What does a pod's Envoy say?  Its admin interface listens inside the pod only.
 
-So the request is made there: by a few lines of Python, run in `istio-proxy` through the API's exec.
-Unlike curl, Python is certainly there: it runs this program, and containers see the same files.
+So the request is made there, by a few lines of Python in `istio-proxy`.
 """
 
-import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from httpx2 import TransportError
-from httpx2.websockets import HTTPXWSException, WebSocketUpgradeError
-from lightkube import ApiError, AsyncClient, Client
+from lightkube import Client
 
 from mutua.api.object import Object
-from mutua.cli.client import TIMEOUT
-from mutua.cli.istioctl.sidecar import ADMIN_PORT, PROXY
+from mutua.cli.istioctl.execution import run_in_each
+from mutua.cli.istioctl.sidecar import ADMIN_PORT
 from mutua.cli.istioctl.target import full_name, require_proxy
 from mutua.foundation.errors import Rejected, Unavailable
 
@@ -44,12 +39,6 @@ CLUSTERS: Final = "GET /clusters?format=json"
 
 BAD: Final = 400
 """The lowest status of a refusal (RFC 9110)."""
-
-GONE: Final = 404
-"""What the API answers to an exec in a pod that has been deleted."""
-
-PARALLEL: Final = 8
-"""Sidecars asked at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,52 +71,17 @@ class Admin:
         Raises:
             Rejected: An Envoy refused a request.
         """
-        return asyncio.run(self._ask_each(pods, requests))
+        found = run_in_each(self.client, pods, ASK, str(self.port), *requests)
+        return [
+            one if isinstance(one, Unavailable) else _bodies(pod, requests, one)
+            for pod, one in zip(pods, found, strict=True)
+        ]
 
-    async def _ask_each(
-        self, pods: Sequence[Object], requests: Sequence[str]
-    ) -> list[list[str] | Unavailable]:
-        # Not the synchronous client: it closes an exec's WebSocket while a thread of its own still
-        # reads from it, and that thread then eats the next connection's bytes.
-        async with AsyncClient(self.client.config, timeout=TIMEOUT) as client:
-            turn = asyncio.Semaphore(PARALLEL)
 
-            async def one(pod: Object) -> list[str] | Unavailable:
-                async with turn:
-                    try:
-                        return await self._ask(client, pod, requests)
-                    except Unavailable as error:
-                        return error
-
-            return await asyncio.gather(*map(one, pods))
-
-    async def _ask(self, client: AsyncClient, pod: Object, requests: Sequence[str]) -> list[str]:
-        name = full_name(pod)
-        try:
-            done = await client.exec(
-                pod["metadata"]["name"],
-                namespace=pod["metadata"]["namespace"],
-                container=PROXY,
-                command=[sys.executable, "-I", "-S", "-c", ASK, str(self.port), *requests],
-                stdin=b"",  # lightkube asks for stdin always; empty, it ends at once
-                stdout=True,
-                stderr=True,
-                timeout=TIMEOUT,
-            )
-        except ApiError as error:
-            raise Unavailable(f"pod {name}: {error.status.message}") from error
-        except WebSocketUpgradeError as error:  # most often: deleted since it was listed
-            status = error.response.status_code
-            gone = "it is no longer there" if status == GONE else f"exec was refused ({status})"
-            raise Unavailable(f"pod {name}: {gone}") from error
-        except (HTTPXWSException, TransportError) as error:
-            what = str(error) or type(error).__name__
-            raise Unavailable(f"pod {name}: the connection to it broke: {what}") from error
-        if done.exit_code:
-            said = str(done.stderr).strip().splitlines()
-            raise Unavailable(f"pod {name}: {said[-1] if said else 'no answer'}")
-        answers = json.loads(done.stdout)
-        for request, (status, body) in zip(requests, answers, strict=True):
-            if status >= BAD:
-                raise Rejected(f"pod {name}: Envoy refused {request}: {body.strip()}")
-        return [body for _, body in answers]
+def _bodies(pod: Object, requests: Sequence[str], printed: str) -> list[str]:
+    answers = json.loads(printed)
+    for request, (status, body) in zip(requests, answers, strict=True):
+        if status >= BAD:
+            name = full_name(pod)
+            raise Rejected(f"pod {name}: Envoy refused {request}: {body.strip()}")
+    return [body for _, body in answers]

@@ -7,10 +7,17 @@ from typing import Any, Final
 import click
 
 from mutua.cli.istioctl.scope import Scope, output_option, scoped, switch
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Rejected, Unavailable
 
 FOUND: Final = 79
 """Exit status when there is a finding of the failure threshold (istioctl's)."""
+
+SOCKETS: Final = """
+import glob
+for table in glob.glob("/proc/net/tcp*"):
+    print(open(table).read())
+"""
+"""Prints the pod's sockets, of IPv6 too where the kernel has it."""
 
 LEVELS: Final = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
 
@@ -38,7 +45,8 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
 
     Exits with 79 when there is a finding of the failure threshold.
     """
-    from mutua.analysis.analyze import analyze
+    from mutua.analysis.analyze import ANALYZERS, analyze
+    from mutua.analysis.listeners import analyzer
     from mutua.analysis.message import Level, Message, origin_of
     from mutua.cli.istioctl import report
 
@@ -60,7 +68,8 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
         suppressed=[report.parse_suppression(text) for text in options["suppress"]],
         threshold=Level[options["output_threshold"].upper()],
     )
-    everything = dict.fromkeys((*refused, *analyze(mesh)))
+    sockets = _sockets(scope, mesh, asked) if options["use_kube"] else {}
+    everything = dict.fromkeys((*refused, *analyze(mesh, (*ANALYZERS, analyzer(sockets)))))
     found = [one for one in everything if selection.shows(one)]
 
     def reference(message: Message) -> str:
@@ -130,6 +139,27 @@ def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, li
         settings = read_mesh_config_file(file)
     mesh = Mesh(overlay(live, accepted), settings)
     return mesh, [one for _, messages in judged for one in messages]
+
+
+def _sockets(scope: Scope, mesh: Any, namespaces: frozenset[str] | None) -> dict[str, str]:
+    """Return the tables of sockets of running pods, of those namespaces or all, by uid."""
+    from mutua.analysis.listeners import exposed_pods
+    from mutua.cli.istioctl.execution import run_in_each
+
+    pods = [
+        pod
+        for pod in exposed_pods(mesh)
+        if namespaces is None or pod["metadata"]["namespace"] in namespaces
+    ]
+    if not pods:
+        return {}
+    with scope.connect() as client:
+        found = run_in_each(client, pods, SOCKETS)
+    for error in found:
+        if isinstance(error, Unavailable):
+            click.echo(f"Warning: cannot see what it listens on: {error}", err=True)
+    uids = [pod["metadata"]["uid"] for pod in pods]
+    return {uid: text for uid, text in zip(uids, found, strict=True) if isinstance(text, str)}
 
 
 def _asked(scope: Scope, sources: Sequence[str]) -> frozenset[str]:
