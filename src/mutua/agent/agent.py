@@ -14,7 +14,8 @@ change independently of that, and `evidence` tells how far the proxies are.
 
 Renewal compares wall-clock instants, because certificates do, and looks every TICK: a laptop that
 slept and a clock that stepped are noticed at once.  Waiting after a failure counts on the event
-loop's monotonic clock, so that setting the clock back cannot stretch it.
+loop's monotonic clock, so that setting the clock back cannot stretch it; it ends when the clock
+steps, because the authority may have failed for what the clock said.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from mutua.agent.issuer import CertificateIssuer
 from mutua.agent.secret import SecretSource, WorkloadSecret
 from mutua.agent.workload import Workload
 from mutua.foundation.backoff import Backoff
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import Clock, StepWatch
 from mutua.foundation.errors import MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
@@ -229,11 +230,14 @@ class Agent:
 
         A slow issuer delays only the workload it is slow for.
         """
-        loop = asyncio.get_running_loop()
+        loop, watch = asyncio.get_running_loop(), StepWatch()
         async with asyncio.TaskGroup() as tasks:
             ready()
             while True:
+                stepped = watch.has_stepped(self._clock.now(), loop.time())
                 for held in [*self._held.values()]:
+                    if stepped:
+                        held.retry_at = 0.0
                     if held.needs_work(self._clock.now(), loop.time(), self._signer):
                         held.busy = True  # before the task first runs, so that no tick starts two
                         tasks.create_task(self._work(held), name=f"renew {held.workload.identity}")

@@ -5,10 +5,14 @@ Deadlines that must survive sleep and clock steps are compared with `now()` (wal
 of time are measured with the event loop's own monotonic clock.
 """
 
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from typing_extensions import override
+
+STEP: Final = timedelta(seconds=1)
+"""Difference between two clocks' progress that counts as a step.  Clocks that are kept right by
+slewing differ by half a millisecond a second (adjtimex(2), MAXFREQ)."""
 
 
 class Clock(Protocol):
@@ -25,6 +29,26 @@ class SystemClock(Clock):
     @override
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+class StepWatch:
+    """Notices that the wall clock was set, or that the machine slept.
+
+    In either case it has gone another way than a clock that nobody sets and that stops in sleep.
+    """
+
+    def __init__(self) -> None:
+        self._began: datetime | None = None
+
+    def has_stepped(self, now: datetime, monotonic: float) -> bool:
+        """Tell whether the wall clock has stepped since the last call.
+
+        Args:
+            now: Wall time.
+            monotonic: Seconds on a clock that nobody sets, read at the same moment.
+        """
+        began, self._began = self._began, now - timedelta(seconds=monotonic)
+        return began is not None and abs(self._began - began) > STEP
 
 
 def rfc3339(instant: datetime) -> str:

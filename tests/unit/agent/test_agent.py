@@ -158,6 +158,25 @@ async def test_retries_back_off_and_are_capped(issuer: Any, clock: Any, web: Wor
     assert max(gaps) <= RETRY.ceiling + 1
 
 
+async def test_a_step_of_the_clock_ends_the_wait_for_the_next_attempt(
+    issuer: Any, clock: Any, web: Workload
+) -> None:
+    clock.step = timedelta(days=-7)  # before the authority's certificate begins
+    agent = Agent(issuer, clock, middle)
+    source = await agent.add(web)
+
+    async with running(agent):
+        await asyncio.sleep(HOUR)  # attempts are a minute apart by now
+        before = agent.status()[0]
+        clock.step = timedelta()
+        set_at = asyncio.get_running_loop().time()
+        await source.wait_newer(0)
+        elapsed = asyncio.get_running_loop().time() - set_at
+
+    assert "the signing certificate is not valid before" in before.error
+    assert elapsed <= 1
+
+
 async def test_one_workloads_trouble_does_not_delay_another(
     issuer: Any, clock: Any, web: Workload, job: Workload
 ) -> None:
