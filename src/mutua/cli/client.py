@@ -38,6 +38,10 @@ WARNING: Final = re.compile(r'299 \S+ "(.*)"')
 
 SWITCHING_PROTOCOLS: Final = 101
 
+NOT_NOW: Final = frozenset({9, 10})
+"""Verification results of a certificate that begins later, or has ended.  Source: OpenSSL
+x509_vfy.h, X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
 
 def resource_class(kind: Kind, version: str = "") -> Any:
     """Return lightkube's class for a kind, made once."""
@@ -101,6 +105,14 @@ def _unreachable(layout: Layout, error: TransportError) -> Unavailable:
     """Say "not running" only of a mesh that did not take the connection at all."""
     mesh = layout.name
     causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in NOT_NOW:
+            return Unavailable(
+                f"the API of the mesh {mesh!r} has a certificate that is not valid at the time of"
+                f" this machine: {cause.verify_message}",
+                hint="it gets another one within seconds when the clock was set; else see whether"
+                " the clock is right",
+            )
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return Unavailable(
             f"the API of the mesh {mesh!r} answers, but not in TLS: {error}",

@@ -40,6 +40,7 @@ from mutua.cluster.apiserver.credentials import (
 )
 from mutua.cluster.apiserver.http import tls_context
 from mutua.cluster.apiserver.registry import Registry
+from mutua.cluster.apiserver.renewal import CredentialRenewal
 from mutua.cluster.apiserver.server import ApiServer
 from mutua.cluster.apiserver.streaming import ContainerStreams
 from mutua.cluster.apiserver.token_review import TokenReviewer
@@ -314,7 +315,16 @@ class Mesh:
             self.credentials.authority_pem,
             password=self.credentials.server_password,
         )
-        await server.serve(listener, tls=tls, ready=ready)
+
+        def adopt(new: ApiCredentials) -> None:
+            tls.load_cert_chain(new.server_file, password=new.server_password)
+            _announce(layout, listener, new)
+
+        make = partial(prepare_credentials, layout.pki, self._clock, self._outside.sealer)
+        renewal = CredentialRenewal(make, adopt, self._clock)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(renewal.run(self.credentials), name="API certificates")
+            await server.serve(listener, tls=tls, ready=ready)
 
 
 async def create_namespaces(store: ObjectStore) -> None:

@@ -2,8 +2,9 @@
 
     pki/api-ca.pem       authority of this API server only (10 years); has nothing to do with the
                          authority of workload certificates
-    pki/api-server.pem   serving certificate, new at every start; its key is encrypted with a
-                         password that only the process knows
+    pki/api-server.pem   serving certificate, new at every start and when the clock demands it
+                         (`renewal`); its key is encrypted with a password that only the process
+                         knows
     pki/api-tokens.key   signs service account tokens
     kubeconfig           server address, authority, client certificate of the owner; 0600
 
@@ -38,7 +39,8 @@ AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 """Source: kubeadm's CA certificates."""
 
 CERTIFICATE_LIFETIME: Final = timedelta(days=365)
-"""Source: kubeadm's serving and client certificates; ours are renewed at every start."""
+"""Source: kubeadm's serving and client certificates; ours are renewed at every start, and when it
+is time for it (`renewal`)."""
 
 SERVER_NAMES: Final = ("127.0.0.1", "::1", "localhost", "kubernetes.default.svc")
 """What clients may call the server."""
