@@ -396,11 +396,17 @@ def blank_certificate(
     """
     starts, ends = now - min(backdate, lifetime * SHARE_BACKDATED), now + lifetime
     if signer is not None:
-        if not signer.not_valid_before_utc <= now < signer.not_valid_after_utc:
+        # Without the present time, so that a cause that persists has one wording.
+        first, last = signer.not_valid_before_utc, signer.not_valid_after_utc
+        if now < first:
             raise NotValidNow(
-                f"the signing certificate is valid from {signer.not_valid_before_utc:%F %T} to "
-                f"{signer.not_valid_after_utc:%F %T} UTC, and it is {now:%F %T}",
+                f"the signing certificate is not valid before {first:%F %T} UTC",
                 hint="check this machine's clock",
+            )
+        if now >= last:
+            raise NotValidNow(
+                f"the signing certificate ended at {last:%F %T} UTC",
+                hint="replace it, or check this machine's clock",
             )
         starts = max(starts, signer.not_valid_before_utc)
         ends = min(ends, signer.not_valid_after_utc)

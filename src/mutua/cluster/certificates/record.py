@@ -78,9 +78,12 @@ def notice(before: Mapping[str, Any], after: Mapping[str, Any], now: datetime) -
         return Notice("Normal", RENEWED, _issued(after, failed)) if failed else None
     late = parse_rfc3339(after["lastIssuedAt"]) - parse_rfc3339(before["renewAt"])
     is_renewed = before.get("serialNumber") != after.get("serialNumber")
-    if failed or (is_renewed and late > LATE):
-        lateness = _lateness(before, after, late) if is_renewed else ""
-        return Notice("Normal", RENEWED, _issued(after, failed) + lateness)
+    is_early = parse_rfc3339(after["lastIssuedAt"]) < parse_rfc3339(before["notBefore"])
+    if failed or (is_renewed and (late > LATE or is_early)):
+        why = ""
+        if is_renewed:
+            why = _set_back(before) if is_early else _lateness(before, after, late)
+        return Notice("Normal", RENEWED, _issued(after, failed) + why)
     return None
 
 
@@ -121,6 +124,9 @@ def _trouble(status: Mapping[str, Any], now: datetime) -> str:
         return f"{identity} has no certificate yet, so nobody talks to it with mutual TLS: {error}"
     if parse_rfc3339(ends) <= now:
         return f"the certificate of {identity} ended at {ends}, and no peer accepts it: {error}"
+    if now < parse_rfc3339(status["notBefore"]):
+        begins = status["notBefore"]
+        return f"the certificate of {identity} begins at {begins}, and no peer accepts it: {error}"
     return f"the certificate of {identity} was not renewed; the present one ends at {ends}: {error}"
 
 
@@ -128,6 +134,10 @@ def _issued(status: Mapping[str, Any], failed: int) -> str:
     after = f" after {failed} failed attempt{'s' * (failed > 1)}" if failed else ""
     ends = f", ends at {status['notAfter']}" if "notAfter" in status else ""
     return f"{status['spiffeID']} has a good certificate{after}{ends}"
+
+
+def _set_back(before: Mapping[str, Any]) -> str:
+    return f"; the clock was set back to before {before['notBefore']}, where the one before begins"
 
 
 def _lateness(before: Mapping[str, Any], after: Mapping[str, Any], late: timedelta) -> str:

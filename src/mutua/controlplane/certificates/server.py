@@ -72,6 +72,7 @@ class CertificateServer:
         self._certificate = certificate
         self._backend = backend
         self._front = TlsFront(backend)
+        self._is_failing = False
 
     async def serve(self, listener: socket.socket, ready: Ready = lambda: None) -> None:
         """Serve on a listening, non-blocking socket until cancelled.
@@ -101,10 +102,13 @@ class CertificateServer:
         try:
             if (context := self._certificate.renewed()) is not None:
                 self._front.adopt(context)
+            self._is_failing = False
         except MutuaError as error:
-            log.warning(
-                "the certificate server has no new certificate", extra={"error": str(error)}
-            )
+            if not self._is_failing:  # once, not every second
+                log.warning(
+                    "the certificate server has no new certificate", extra={"error": str(error)}
+                )
+            self._is_failing = True
 
     def _handler(self) -> grpc.GenericRpcHandler:
         method = grpc.unary_unary_rpc_method_handler(self._create)

@@ -172,3 +172,21 @@ def test_a_renewal_that_a_suspended_machine_missed_says_how_late_it_was() -> Non
 
     assert missed.message.endswith("the renewal was 3h late")
     assert ended.message.endswith("the renewal was 18h late, 6h after the end of the one before")
+
+
+def test_a_renewal_because_the_clock_was_set_back_says_so() -> None:
+    first = known()
+    found = told(first, known(START - HOUR))
+
+    assert (found.severity, found.reason) == ("Normal", "CertificateRenewed")
+    assert "; the clock was set back to before 2025-12-31T23:58:00Z" in found.message
+    assert "late" not in found.message
+
+
+def test_a_certificate_that_has_yet_to_begin_is_told_of_while_there_is_no_other() -> None:
+    first = known()
+    failed = replace(first, failures=1, error="the authority has yet to begin")
+    found = told(first, failed, START - HOUR)
+
+    assert found.severity == "Warning"
+    assert "begins at 2025-12-31T23:58:00Z, and no peer accepts it: the authority" in found.message
