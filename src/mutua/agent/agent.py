@@ -98,7 +98,13 @@ class _Held:
     def needs_work(self, now: datetime, monotonic: float, signer: str) -> bool:
         if self.busy or monotonic < self.retry_at:
             return False
+        return self.is_lacking(now, signer)
+
+    def is_lacking(self, now: datetime, signer: str) -> bool:
         return self.needs_certificate(now, signer) or self.needs_files()
+
+    def succeed(self) -> None:
+        self.failures, self.retry_at, self.error = 0, 0.0, ""
 
     def needs_certificate(self, now: datetime, signer: str) -> bool:
         secret = self.source.current
@@ -238,7 +244,10 @@ class Agent:
                 for held in [*self._held.values()]:
                     if stepped:
                         held.retry_at = 0.0
-                    if held.needs_work(self._clock.now(), loop.time(), self._signer):
+                    now = self._clock.now()
+                    if held.failures and not held.is_lacking(now, self._signer):
+                        held.succeed()  # by itself: the clock was set right, or the old CA is back
+                    if held.needs_work(now, loop.time(), self._signer):
                         held.busy = True  # before the task first runs, so that no tick starts two
                         tasks.create_task(self._work(held), name=f"renew {held.workload.identity}")
                 await asyncio.sleep(TICK)
@@ -255,7 +264,7 @@ class Agent:
         except (MutuaError, OSError) as error:  # TimeoutError is an OSError
             self._postpone(held, error)
         else:
-            held.failures, held.retry_at, held.error = 0, 0.0, ""
+            held.succeed()
         finally:
             held.busy = False
 

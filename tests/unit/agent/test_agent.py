@@ -177,6 +177,26 @@ async def test_a_step_of_the_clock_ends_the_wait_for_the_next_attempt(
     assert elapsed <= 1
 
 
+async def test_trouble_that_the_clock_made_is_over_when_the_clock_is_right_again(
+    issuer: Any, clock: Any, web: Workload
+) -> None:
+    agent = Agent(issuer, clock, middle)
+    source = await agent.add(web)
+    good = source.current
+
+    async with running(agent):
+        clock.step = timedelta(days=-7)
+        await asyncio.sleep(60)
+        during = agent.status()[0]
+        clock.step = timedelta()
+        await asyncio.sleep(1)
+        after = agent.status()[0]
+
+    assert (during.failures > 0, during.error != "") == (True, True)
+    assert (after.failures, after.error) == (0, "")
+    assert source.current is good
+
+
 async def test_one_workloads_trouble_does_not_delay_another(
     issuer: Any, clock: Any, web: Workload, job: Workload
 ) -> None:
