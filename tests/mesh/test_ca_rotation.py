@@ -317,35 +317,39 @@ def stopped_when(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
     inside = (mesh.layout.run / "pods" / uid / "certs").relative_to("/")
     certificates = Path(f"/proc/{mesh.daemon_pid()}/root") / inside
     state = mesh.layout.pki / "ca/state.json"
-    watcher = subprocess.Popen(
-        [sys.executable, "-c", WATCHER, str(state), stage, str(certificates), str(pid)]
-    )
-    try:
-        time.sleep(0.5)
-        yield
-    finally:
-        watcher.kill()
-        watcher.wait()
-        os.kill(pid, signal.SIGCONT)
+    argv = [sys.executable, "-c", WATCHER, str(state), stage, str(certificates), str(pid)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watcher:
+        try:
+            assert watcher.stdout is not None
+            assert watcher.stdout.readline() == "watching\n"
+            yield
+        finally:
+            watcher.kill()
+            watcher.wait()
+            os.kill(pid, signal.SIGCONT)
 
 
 WATCHER = """
 import json, os, pathlib, signal, sys, time
 state, stage, certificates, pid = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+before = os.readlink(certificates + "/..data")
+stop = lambda: os.kill(int(pid), signal.SIGSTOP)
 
 def reached(wanted):
     rotation = json.loads(state.read_text())["rotation"]
     return rotation and rotation["stage"] == wanted
 
+if stage == "Distribute":
+    stop()
+print("watching", flush=True)
 if stage == "Issue":
     while not reached("Issue"):
         time.sleep(0.005)
 if stage == "Withdraw":
-    before = os.readlink(certificates + "/..data")
     while os.readlink(certificates + "/..data") == before:
         time.sleep(0.005)
     time.sleep(0.1)
-os.kill(int(pid), signal.SIGSTOP)
+stop()  # whoever is stopped already stays so
 """
 
 
