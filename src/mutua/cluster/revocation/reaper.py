@@ -112,7 +112,9 @@ class Reaper:
         There are few of these at a time: each is over within TICK + PATIENCE, and a pod renews
         once in half a lifetime.
         """
-        await self._await_presented(old.pod, began)
+        if self._clock.now() < end:
+            await self._await_presented(old.pod, began)
+        # Else nobody accepts the old one any longer: what is opened from now on is the new one's.
         known = self._addresses()
         try:
             async with self._looking:

@@ -1,5 +1,9 @@
 import asyncio
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import pytest
 
 from mutua.cluster.revocation.reaper import PATIENCE, TICK, Reaper
 from mutua.cluster.revocation.register import Leaf
@@ -34,30 +38,56 @@ class Network:
         return ended
 
 
-async def test_a_proxy_that_is_stuck_does_not_end_the_young_connections_of_others() -> None:
-    clock, network = ManualClock(), Network()
+def leaf(uid: str, serial: int, not_after: datetime) -> Leaf:
+    return Leaf(uid, parse_spiffe_id(f"spiffe://cluster.local/ns/shop/sa/{uid}"), serial, not_after)
+
+
+@asynccontextmanager
+async def reaping(clock: ManualClock, network: Network, *stuck: str) -> AsyncIterator[Reaper]:
     reaper = Reaper(
         clock,
         network=network,
-        is_presented=lambda uid: uid != "stuck",
+        is_presented=lambda uid: uid not in stuck,
         held=lambda: ADDRESSES,
         addresses=lambda: ADDRESSES,
         graceful=LIFETIME * 0.4,
     )
-
-    def leaf(uid: str, serial: int, left: timedelta) -> Leaf:
-        identity = parse_spiffe_id(f"spiffe://cluster.local/ns/shop/sa/{uid}")
-        return Leaf(uid, identity, serial, clock.now() + left)
-
     running = asyncio.create_task(reaper.run(lambda: None))
-    network.open("web", 1)
-    for uid in ("stuck", "web"):
-        reaper.certified(leaf(uid, 2, LIFETIME), leaf(uid, 1, LIFETIME / 2))
-    await asyncio.sleep(LATE_BY)
-    network.open("web", 2)  # made with the new certificate
-    await asyncio.sleep(PATIENCE + TICK)
-    clock.advance(LIFETIME / 2)
-    await asyncio.sleep(2 * TICK)
+    yield reaper
     running.cancel()
+
+
+async def test_a_proxy_that_is_stuck_does_not_end_the_young_connections_of_others() -> None:
+    clock, network = ManualClock(), Network()
+
+    async with reaping(clock, network, "stuck") as reaper:
+        network.open("web", 1)
+        for uid in ("stuck", "web"):
+            old, new = clock.now() + LIFETIME / 2, clock.now() + LIFETIME
+            reaper.certified(leaf(uid, 2, new), leaf(uid, 1, old))
+        await asyncio.sleep(LATE_BY)
+        network.open("web", 2)  # made with the new certificate
+        await asyncio.sleep(PATIENCE + TICK)
+        clock.advance(LIFETIME / 2)
+        await asyncio.sleep(2 * TICK)
+
+    assert [one.cookie for one in network.held["web"]] == [2]
+
+
+@pytest.mark.parametrize("stuck", [(), ("web",)])
+async def test_connections_that_follow_a_renewal_after_the_end_are_not_taken_for_older_ones(
+    stuck: tuple[str, ...],
+) -> None:
+    clock, network = ManualClock(), Network()
+
+    async with reaping(clock, network, *stuck) as reaper:
+        network.open("web", 1)
+        old = clock.now() + LIFETIME
+        reaper.certified(leaf("web", 1, old), None)
+        clock.advance(LIFETIME * 10)  # the clock is set, and the agent sees it first
+        reaper.certified(leaf("web", 2, clock.now() + LIFETIME), leaf("web", 1, old))
+        await asyncio.sleep(TICK / 10)
+        network.open("web", 2)
+        await asyncio.sleep(PATIENCE + 3 * TICK)
 
     assert [one.cookie for one in network.held["web"]] == [2]
