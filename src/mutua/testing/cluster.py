@@ -49,11 +49,14 @@ T = TypeVar("T")
 
 
 class LoopClock(Clock):
-    """A wall clock that follows the running event loop, virtual or not."""
+    """A wall clock that follows the running event loop, virtual or not, plus a step."""
+
+    def __init__(self) -> None:
+        self.step = timedelta()
 
     @override
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time())
+        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time()) + self.step
 
 
 class FakeCluster:

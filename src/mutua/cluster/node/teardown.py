@@ -41,23 +41,34 @@ log = logging.getLogger(__name__)
 
 
 class GraceClock:
-    """How much longer a pod's processes may take to end."""
+    """How much longer a pod's processes may take to end.
+
+    The wall clock is asked once per deletion, because the object has the end as an instant.  From
+    then on a clock counts that nobody sets.
+    """
 
     def __init__(self, state: PodState) -> None:
         self._state = state
         self._begun = asyncio.get_running_loop().time()
+        self._announced = ""  # the deletion that `_end` is of
+        self._end = 0.0  # on the loop's clock
 
     def remaining(self, *, removed: bool) -> float:
         """Return the seconds left; a second deletion with less grace shortens them."""
-        elapsed = asyncio.get_running_loop().time() - self._begun
+        now = asyncio.get_running_loop().time()
+        elapsed = now - self._begun
         if removed:
             return max(0.0, REMOVED - elapsed)
         metadata = self._state.pod["metadata"]
-        if not metadata.get("deletionTimestamp"):  # a finished pod's sidecar
+        announced = metadata.get("deletionTimestamp")
+        if not announced:  # a finished pod's sidecar
             return max(0.0, grace_of(self._state.pod) - elapsed)
-        end = parse_rfc3339(metadata["deletionTimestamp"])
-        left = (end - self._state.node.clock.now()).total_seconds()
-        return max(0.0, left, REMOVED - elapsed)
+        if announced != self._announced:
+            left = (parse_rfc3339(announced) - self._state.node.clock.now()).total_seconds()
+            # Not longer than it was given: the clock may have been set back since.
+            given = metadata.get("deletionGracePeriodSeconds", left)
+            self._announced, self._end = announced, now + min(left, given)
+        return max(0.0, self._end - now, REMOVED - elapsed)
 
     def is_over(self, *, removed: bool) -> bool:
         """Tell whether the time has come."""

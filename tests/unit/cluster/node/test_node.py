@@ -1,6 +1,8 @@
 """Pods become processes, and their status says so."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,26 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(
 
         assert 6 <= (cluster.clock.now() - begun).total_seconds() < 9
         assert [signum for _, signum in cluster.node.containers.signals] == [15, 9]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize(("days", "kept"), [(-1, 6.0), (1, 0.0)])
+async def test_a_clock_that_is_set_does_not_keep_a_pod_from_ending(
+    world: Callable[[], World], days: int, kept: float, *, seen: bool
+) -> None:
+    cluster = world()
+    async with cluster.node.running():
+        await cluster.apply(PODS, pod("stubborn"))
+        await cluster.when(is_ready)
+        begun = asyncio.get_running_loop().time()
+
+        await cluster.store.delete(PODS, "shop", "web", grace=7)
+        if seen:
+            await cluster.until(lambda: cluster.node.containers.signals != [])
+        cluster.clock.step = timedelta(days=days)
+        await cluster.gone()
+
+        assert kept <= asyncio.get_running_loop().time() - begun < 9
 
 
 async def test_an_object_that_vanishes_takes_its_processes_along(
