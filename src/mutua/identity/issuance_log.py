@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import STEP, Clock
 from mutua.foundation.errors import MutuaError, Rejected, Unavailable
 from mutua.foundation.spiffe import SpiffeId, parse_spiffe_id
 from mutua.identity.issuance_chain import (
@@ -128,11 +128,22 @@ class IssuanceLog(Journal):
 
     def unexpired_by_signer(self) -> Mapping[str, tuple[Issuance, ...]]:
         """Return the leaves that have not expired, by SHA-256 of the CA that signed them."""
-        return self._leaves.by_signer(self._clock.now())
+        return self._remembered().by_signer(self._clock.now())
 
     def unexpired_of(self, identity: SpiffeId) -> tuple[Issuance, ...]:
         """Return the leaves of one identity that have not expired, oldest first."""
-        return self._leaves.of(identity, self._clock.now())
+        return self._remembered().of(identity, self._clock.now())
+
+    def _remembered(self) -> "_Leaves":
+        """Return the leaves; after the clock was set back, with those that had expired before."""
+        now = self._clock.now()
+        if self._leaves.forgotten is not None and now < self._leaves.forgotten - STEP:
+            self._leaves = _Leaves()
+            try:
+                self._recover(segments(self._directory), now)
+            except (MutuaError, OSError) as error:
+                self._stop(str(error))
+        return self._leaves
 
     async def run(self, ready: Ready) -> None:
         """Bring what was written to the disk, until cancelled."""
@@ -242,6 +253,7 @@ class IssuanceLog(Journal):
 
     def _recover(self, paths: list[Path], now: datetime) -> Head:
         """Check the newest file, and older ones as long as they can hold unexpired leaves."""
+        self._leaves.drop_expired(now)  # and it is not even read
         head = follows = None
         for path in reversed(paths):
             lines, torn = split(read_secret(path))
@@ -281,33 +293,40 @@ class IssuanceLog(Journal):
 
 
 class _Leaves:
-    """Certificates that have not expired.  The expired ones are dropped as others come."""
+    """Certificates that have not expired.  The expired ones are dropped as others come.
+
+    Attributes:
+        forgotten: What had expired by then has been dropped, None for nothing.
+    """
 
     def __init__(self) -> None:
+        self.forgotten: datetime | None = None
         self._by_serial: dict[str, Issuance] = {}
         self._by_identity: dict[SpiffeId, set[str]] = defaultdict(set)
         self._by_expiry: list[tuple[datetime, str]] = []
 
     def add(self, leaf: Issuance, now: datetime) -> None:
-        self._drop_expired(now)
+        self.drop_expired(now)
         if leaf.not_after > now and leaf.serial_number not in self._by_serial:
             self._by_serial[leaf.serial_number] = leaf
             self._by_identity[leaf.identity].add(leaf.serial_number)
             heapq.heappush(self._by_expiry, (leaf.not_after, leaf.serial_number))
 
     def of(self, identity: SpiffeId, now: datetime) -> tuple[Issuance, ...]:
-        self._drop_expired(now)
+        self.drop_expired(now)
         found = (self._by_serial[serial] for serial in self._by_identity.get(identity, ()))
         return tuple(sorted(found, key=lambda leaf: leaf.at))
 
     def by_signer(self, now: datetime) -> Mapping[str, tuple[Issuance, ...]]:
-        self._drop_expired(now)
+        self.drop_expired(now)
         found: dict[str, list[Issuance]] = defaultdict(list)
         for leaf in self._by_serial.values():
             found[leaf.signer].append(leaf)
         return {signer: tuple(leaves) for signer, leaves in found.items()}
 
-    def _drop_expired(self, now: datetime) -> None:
+    def drop_expired(self, now: datetime) -> None:
+        """Drop what has expired by `now`."""
+        self.forgotten = max(self.forgotten or now, now)
         while self._by_expiry and self._by_expiry[0][0] <= now:
             leaf = self._by_serial.pop(heapq.heappop(self._by_expiry)[1])
             serials = self._by_identity[leaf.identity]

@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -75,6 +76,47 @@ def kinds(folder: Path) -> list[str]:
 
 def issued(folder: Path) -> list[Issuance]:
     return [issuance_of(one) for one in read_records(folder) if one.kind == ISSUED]
+
+
+def test_a_clock_that_was_ahead_does_not_make_it_forget(folder: Path, clock: ManualClock) -> None:
+    opened = IssuanceLog(folder, clock, segment_bytes=1000)
+    for number in range(4):
+        opened.record(issuance(number))
+    clock.advance(3 * DAY)
+    ahead = opened.unexpired_of(WEB)
+    clock.advance(-3 * DAY)
+
+    assert ahead == ()
+    assert opened.unexpired_of(WEB) == tuple(map(issuance, range(4)))
+    by_signer = opened.unexpired_by_signer()
+    assert {name: len(leaves) for name, leaves in by_signer.items()} == {"aa" * 32: 4}
+
+
+def test_one_that_was_opened_while_the_clock_was_ahead_reads_on_when_it_is_right(
+    folder: Path, clock: ManualClock
+) -> None:
+    written(folder, clock, 4, segment_bytes=1000)
+    clock.advance(3 * DAY)
+    opened = IssuanceLog(folder, clock)
+    opened.record(replace(issuance(4), not_after=NOW + 5 * DAY))
+    clock.advance(-3 * DAY)
+
+    assert [int(one.serial_number, 16) for one in opened.unexpired_of(WEB)] == [0, 1, 2, 3, 4]
+
+
+def test_nothing_is_issued_when_it_can_no_longer_be_read_after_a_step(
+    folder: Path, clock: ManualClock
+) -> None:
+    opened = IssuanceLog(folder, clock)
+    opened.record(issuance(0))
+    clock.advance(3 * DAY)
+    assert opened.unexpired_of(WEB) == ()
+    segments(folder)[0].chmod(0o644)
+    clock.advance(-3 * DAY)
+
+    assert opened.unexpired_of(WEB) == ()
+    with pytest.raises(LogStopped, match="readable by others"):
+        opened.record(issuance(1))
 
 
 def test_what_was_recorded_is_read_back(folder: Path, clock: ManualClock) -> None:
