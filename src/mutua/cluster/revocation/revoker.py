@@ -50,6 +50,10 @@ SETTLE: Final = 0.1
 AFTERWARDS: Final = 1.0
 """Seconds after which connections are closed once more: handshakes that were under way."""
 
+KEPT: Final = timedelta(days=1)
+"""How long after its end a certificate stays revoked: the clock may have been ahead and be set
+right again, and then it has not ended."""
+
 IN_FORCE: Final = "InForce"
 
 MOST_CERTIFICATES: Final = 256
@@ -164,7 +168,7 @@ class Revoker:
         before, now = self._current, self._clock.now()
         found = (_parsed(obj) for obj in self._mirror.list(NAMESPACE))
         self._current = {one.uid: one for one in found if one is not None}
-        self._register.forget(now)
+        self._register.forget(now - KEPT)
         self._register.revise(self._current.values())
         self._list(now)
         if before.keys() - self._current.keys():
@@ -180,13 +184,13 @@ class Revoker:
             log.error("revocation list not signed", extra={"reason": str(error)})  # noqa: TRY400
 
     def _certificates(self, one: Revocation, now: datetime) -> dict[int, datetime]:
-        """Return the unexpired certificates that a revocation is about."""
+        """Return the certificates that a revocation is about, without those that ended long ago."""
         known = dict(one.certificates)
         known.update((leaf.serial, leaf.not_after) for leaf in self._register.concerned(one))
         if one.identity is not None:
             issued = self._issued(one.identity)
             known.update((int(each.serial_number, 16), each.not_after) for each in issued)
-        found = {serial: end for serial, end in known.items() if end > now}
+        found = {serial: end for serial, end in known.items() if end > now - KEPT}
         if one.serial and one.serial not in known:
             found[one.serial] = now + timedelta(days=1)  # not ours, or older than this daemon
         return found

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from mutua.foundation.clock import Clock
 from mutua.identity.bundle import TrustBundle
-from mutua.identity.crl import FRESH, covers_chain, sign_lists
+from mutua.identity.crl import BACKDATE, FRESH, covers_chain, sign_lists
 from mutua.identity.material import SigningMaterial
 from mutua.identity.rotation import Evidence
 
@@ -84,13 +84,18 @@ class RevocableTrust:
     def revoke(self, serials: Collection[int]) -> None:
         """Have every proxy refuse these certificates, and no others; nothing new is fine.
 
-        Lists are signed anew long before they are too old, if this is called now and then.
+        Lists are signed anew long before they are too old, and when the clock was set back so far
+        that they would soon lie in the future, if this is called now and then.
         """
-        found = frozenset(serials)
-        is_old = self._signed_at is not None and abs(self._clock.now() - self._signed_at) > FRESH
-        if found != self._serials or is_old:
+        found, is_stale = frozenset(serials), self._is_stale()
+        if found != self._serials or is_stale:
             self._serials = found
-            self._hand_out(anew=is_old)
+            self._hand_out(anew=is_stale)
+
+    def _is_stale(self) -> bool:
+        if self._signed_at is None:
+            return False
+        return not -BACKDATE / 2 < self._clock.now() - self._signed_at <= FRESH
 
     def _hand_out(self, *, anew: bool = False) -> None:
         if self._bundle is None:

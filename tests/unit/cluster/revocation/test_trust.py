@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from cryptography import x509
 
 from mutua.cluster.revocation.trust import RevocableTrust
@@ -125,3 +126,20 @@ def test_whoever_gets_no_certificate_holds_no_rotation_up() -> None:
     refused.clear()
 
     assert trust.evidence() == world.fleet.lagging
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=12), timedelta(days=2), timedelta(days=40)])
+def test_a_list_does_not_lie_in_the_future_when_the_clock_is_set_back(by: timedelta) -> None:
+    world = World()
+    world.trust.trust(world.bundle())
+    world.trust.revoke([7])
+
+    world.clock.advance(-by)
+    world.trust.revoke([7])
+    world.trust.revoke([7])
+
+    (*_, bundle) = world.fleet.told
+    found = x509.load_pem_x509_crl(bundle.crl.encode())
+    assert found.last_update_utc <= world.clock.now()
+    assert found.get_revoked_certificate_by_serial_number(7) is not None
+    assert len(world.fleet.told) == 3
