@@ -29,9 +29,9 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BOUND = 10.0
 """Seconds from a step to the end of the last failed request, at most."""
 
-CALM = 3.0
-"""Seconds without a failure after which no more is expected: the look at deadlines that follows a
-renewal comes within two (mutua.cluster.revocation.reaper)."""
+CALM = 2.0
+"""Seconds without a failure after which no more is expected: all looks at the clock come within one
+(mutua.agent.agent.TICK, mutua.cluster.revocation.reaper.TICK)."""
 
 CALLS = ("new:web:80", "new:web2:80", "lines:web:9000")
 """HTTP/1.1, HTTP/2 and raw TCP.  Each line of the latter takes a new connection between proxies, so
