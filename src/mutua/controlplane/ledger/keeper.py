@@ -215,7 +215,8 @@ class Keeper:
         before = entry.finding
         if before is None or before.reason is found or found is not Reason.POD_ADDRESS:
             return False
-        return self._clock.now() - self._mesh_changed < SETTLE
+        since = self._clock.now() - self._mesh_changed
+        return timedelta() <= since < SETTLE  # less than nothing: the clock was set back
 
     def _namespaces(self) -> dict[str, Object]:
         return {one["metadata"]["name"]: one for one in self._mirrors[NAMESPACES].list()}

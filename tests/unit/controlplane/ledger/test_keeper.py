@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from mutua.api.object import (
     CONFIG_MAPS,
     DESTINATION_RULES,
@@ -169,7 +171,10 @@ async def test_an_entry_that_cannot_be_written_does_not_end_the_others() -> None
     assert len(await mesh.entries()) == 2
 
 
-async def test_a_rule_that_has_just_gone_is_still_the_reason_for_a_moment() -> None:
+@pytest.mark.parametrize("passes", [SETTLE, timedelta(days=-1)])
+async def test_a_rule_that_has_just_gone_is_still_the_reason_for_a_moment(
+    passes: timedelta,
+) -> None:
     """The client's proxy has yet to hear of it, and to leave its connections."""
     mesh = await start()
     other = await mesh.store.create(PODS, pod("shop", "other", "10.244.0.8"))
@@ -190,7 +195,7 @@ async def test_a_rule_that_has_just_gone_is_still_the_reason_for_a_moment() -> N
         await mesh.store.delete(DESTINATION_RULES, "shop", "rule")
         await asyncio.sleep(0.1)
         assert await reason() == "DestinationRule"
-        mesh.clock.advance(SETTLE)
+        mesh.clock.advance(passes)
         assert await reason() == "PodAddress"
 
 
