@@ -76,7 +76,7 @@ def stepped_clock(source: Path, compiler: str) -> Iterator[SteppedClock]:
         made = SteppedClock(folder)
         offset = folder / "offset"
         offset.write_bytes(struct.pack("q", 0))
-        argv = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror"]
+        argv = [compiler, "-shared", "-fPIC", "-O2", "-Wall"]
         argv += [f'-DOFFSET="{offset}"', "-o", str(made.library), str(source)]
         subprocess.run(argv, check=True, timeout=60)  # noqa: S603 - the test's compiler
         preload, envoy = shlex.quote(str(made.library)), shlex.quote(str(find_envoy()))
