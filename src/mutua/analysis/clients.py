@@ -39,6 +39,8 @@ def followers(mesh: Mesh, rule: DestinationRule, service: Service) -> Iterator[W
     if is_local or set(exported) == {"."} or rule.selector is not None:
         yield client_in(rule.namespace, rule)
         return
+    if rule.namespace == mesh.root and mesh.root in mesh.inhabited:
+        yield client_in(mesh.root)  # not one of the others: it has a rule of its own
     yield from callers(mesh, service, exported)
 
 

@@ -117,6 +117,18 @@ def test_a_rule_that_contradicts_the_server_is_named_with_the_policy(
     assert [str(other) for other in one.related] == related
 
 
+def test_a_mesh_wide_rule_is_also_judged_by_the_clients_next_to_it() -> None:
+    for_some = {"workloadSelector": {"matchLabels": {"tier": "a"}}}
+    hiding = [rule("ISTIO_MUTUAL", where, name="own", **for_some) for where in ("shop", "store")]
+    mesh_wide = rule("DISABLE", where="istio-system")
+    client = pod("istio-system", "client")
+
+    (one,) = said(WEB, SERVED, strict(), mesh_wide, *hiding, client)
+
+    assert str(one.origin) == "DestinationRule istio-system/rule"
+    assert "clients send plaintext to web.shop:8000" in one.text
+
+
 def test_mtls_to_a_workload_without_a_sidecar_is_in_vain() -> None:
     (one,) = said(PLAIN_POD, SERVED, rule("ISTIO_MUTUAL"))
 
