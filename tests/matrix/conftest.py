@@ -25,7 +25,15 @@ from mutua.api.object import (
 )
 from mutua.model.build import build_snapshot
 from mutua.model.snapshot import MeshSnapshot
-from mutua.testing.reachability.landscape import CERTIFICATE, NAMESPACE, Call, calls, objects
+from mutua.testing.reachability.landscape import (
+    CERTIFICATE,
+    CLIENT_NAME,
+    NAMESPACE,
+    Call,
+    Credential,
+    calls,
+    objects,
+)
 from mutua.testing.reachability.probe import SERVER_NAME, Answer, Outcome
 from mutua.testing.running_mesh import RunningMesh
 
@@ -131,10 +139,10 @@ def _list(items: Sequence[Object]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-def _application_certificate() -> tuple[str, str]:
-    """Return a certificate for "application" that only those trust who know it, and its key."""
+def _credential(common_name: str) -> Credential:
+    """Return a certificate that only those trust who know it."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -144,12 +152,13 @@ def _application_certificate() -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=24))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(common_name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, *form)
-    return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
+    shown = certificate.public_bytes(serialization.Encoding.PEM)
+    return Credential(shown.decode(), pem.decode())
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +166,7 @@ def landscape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landscape]:
     mesh = RunningMesh(Path(tmp_path_factory.mktemp("reach")), name="matrix")
     try:
         mesh.up()
-        mesh.apply(_list(objects(*_application_certificate())))
+        mesh.apply(_list(objects(_credential(SERVER_NAME), _credential(CLIENT_NAME))))
         for wait in ("rollout status sts/db", "wait --for=condition=Ready pod --all"):
             mesh.kubectl(*wait.split(), "-n", NAMESPACE, "--timeout=60s")
         yield Landscape(mesh)

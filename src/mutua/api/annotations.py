@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import MOUNTS, VOLUMES, mounts_complaint, volumes_complaint
 from mutua.api.verdict import FieldError, forbidden, invalid
 
 SIDECAR: Final = "sidecar.istio.io/"
@@ -210,13 +211,13 @@ CHECKS: Final[Mapping[str, Check]] = {
     f"{SIDECAR}rewriteAppHTTPProbers": _boolean,
     f"{SIDECAR}nativeSidecar": _boolean,
     CONFIG: _config,
+    VOLUMES: volumes_complaint,
+    MOUNTS: mounts_complaint,
 }
 """Annotations about the proxy that mean something here, and what their values must look like."""
 
 UNSUPPORTED: Final[Mapping[str, str]] = {
     f"{SIDECAR}bootstrapOverride": "Envoy's bootstrap is fixed",
-    f"{SIDECAR}userVolume": "the proxy mounts nothing of the pod's",
-    f"{SIDECAR}userVolumeMount": "the proxy mounts nothing of the pod's",
     f"{SIDECAR}componentLogLevel": "use sidecar.istio.io/logLevel",
     f"{SIDECAR}statsInclusionPrefixes": "Envoy's statistics are fixed",
     f"{SIDECAR}statsInclusionSuffixes": "Envoy's statistics are fixed",

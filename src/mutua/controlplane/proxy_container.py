@@ -26,6 +26,7 @@ from typing import Any, Final
 from mutua import __version__
 from mutua.api.annotations import INTERCEPTION, TRAFFIC, annotation_path, annotations
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import proxy_volumes
 from mutua.api.verdict import FieldError, forbidden
 from mutua.api.verdict import Verdict as FieldVerdict
 from mutua.controlplane.capture import capture_rules
@@ -121,10 +122,16 @@ def inject(pod: Object, mesh: InjectionSettings) -> Object:
     if own.get("resources"):
         proxy["resources"] = own["resources"]
     spec["containers"] = [*apps, proxy]
-    spec["volumes"] = [*(spec.get("volumes") or ()), _podinfo(), _token()]
+    spec["volumes"] = [
+        *(spec.get("volumes") or ()),
+        *deepcopy(settings.volumes.volumes),
+        _podinfo(),
+        _token(),
+    ]
     _add(injected, "labels", _labels(pod, workload))
     _add(injected, "annotations", _annotations(apps, mesh))
-    injected["metadata"]["annotations"][STATUS] = _status(mesh)  # never an author's
+    added = [one["name"] for one in settings.volumes.volumes]
+    injected["metadata"]["annotations"][STATUS] = _status(mesh, added)  # never an author's
     return injected
 
 
@@ -137,7 +144,7 @@ def without_injection(pod: Object) -> Object:
     for group, names in (
         ("containers", ISTIO_CONTAINERS),
         ("initContainers", ISTIO_CONTAINERS),
-        ("volumes", ISTIO_VOLUMES),
+        ("volumes", ISTIO_VOLUMES | _authors_volumes(pod)),
     ):
         if spec.get(group):
             spec[group] = [one for one in spec[group] if one["name"] not in names]
@@ -145,6 +152,14 @@ def without_injection(pod: Object) -> Object:
     if (metadata.get("labels") or {}).get(TLS_MODE) == "istio":
         del metadata["labels"][TLS_MODE]
     return free
+
+
+def _authors_volumes(pod: Object) -> frozenset[str]:
+    """Return the names of volumes that injection adds because the author asks for them."""
+    try:
+        return frozenset(one["name"] for one in proxy_volumes(annotations(pod)).volumes)
+    except ValueError:
+        return frozenset()  # injection says what is wrong
 
 
 def reserved_name_errors(pod: Object) -> Iterator[FieldError]:
@@ -226,11 +241,11 @@ def _annotations(apps: list[Object], mesh: InjectionSettings) -> Mapping[str, st
     return defaults
 
 
-def _status(mesh: InjectionSettings) -> str:
+def _status(mesh: InjectionSettings, volumes: list[str]) -> str:
     added = {
         "initContainers": None,
         "containers": [PROXY],
-        "volumes": [PODINFO, BOUND_TOKEN],
+        "volumes": [*volumes, PODINFO, BOUND_TOKEN],
         "imagePullSecrets": None,
         "revision": mesh.revision,
     }
@@ -281,6 +296,7 @@ def _proxy(
         "volumeMounts": [
             {"name": PODINFO, "mountPath": "/etc/istio/pod"},
             {"name": BOUND_TOKEN, "mountPath": BOUND_FOLDER},
+            *deepcopy(settings.volumes.mounts),
         ],
     }
     if settings.is_probed:

@@ -5,7 +5,7 @@ instead of being ignored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mutua.api.annotations import (
@@ -19,6 +19,7 @@ from mutua.api.annotations import (
     proxy_metadata,
 )
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import ProxyVolumes, proxy_volumes
 from mutua.api.verdict import Verdict
 from mutua.identity.x509 import KeyAlgorithm
 
@@ -39,6 +40,7 @@ class ProxySettings:
         readiness: Fields of the readiness probe that differ from the default; seconds and counts.
         is_probed: Whether there is a readiness probe.
         key_algorithm: Of the workload's key.
+        volumes: What the pod's author adds to its files.
     """
 
     log_level: str
@@ -46,6 +48,7 @@ class ProxySettings:
     readiness: Mapping[str, int]
     is_probed: bool
     key_algorithm: KeyAlgorithm = KeyAlgorithm.P256
+    volumes: ProxyVolumes = field(default_factory=ProxyVolumes)
 
 
 def proxy_settings(pod: Object) -> ProxySettings:
@@ -66,6 +69,7 @@ def proxy_settings(pod: Object) -> ProxySettings:
         },
         is_probed=given.get("status.sidecar.istio.io/port") != "0",
         key_algorithm=_key_algorithm(proxy_metadata(given)),
+        volumes=proxy_volumes(given),
     )
 
 

@@ -52,7 +52,9 @@ CASES = [
     (on_template("sidecar.istio.io/logLevel", "loud"), ["IST0125", "IST0136"]),
     (on_template("traffic.sidecar.istio.io/excludeInboundPorts", "http"), ["IST0125", "IST0136"]),
     (on_template("traffic.sidecar.istio.io/excludeInbound", "80"), ["IST0125"]),
-    (on_template("sidecar.istio.io/userVolume", "{}"), ["IST0125"]),
+    (on_template("sidecar.istio.io/userVolume", "{}"), ["IST0136"]),
+    (on_template("sidecar.istio.io/userVolume", "client"), ["IST0125", "IST0136"]),
+    (on_template("sidecar.istio.io/bootstrapOverride", "{}"), ["IST0125"]),
     (on_template("sidecar.istio.io/interceptionMode", "TPROXY"), ["IST0125", "IST0136"]),
 ]
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from mutua.api.object import Object
-from mutua.controlplane.proxy_container import InjectionSettings, inject
+from mutua.controlplane.proxy_container import InjectionSettings, inject, without_injection
 
 MESH = InjectionSettings()
 
@@ -212,6 +212,21 @@ def test_an_istio_proxy_in_the_pods_text_sets_its_resources() -> None:
     ]
     assert proxy_of(injected)["resources"] == mine
     assert proxy_of(injected)["image"].startswith("mutua/proxyv2:")
+
+
+def test_the_author_gives_the_proxy_files_which_a_second_injection_does_not_double() -> None:
+    volume = {"name": "client", "secret": {"secretName": "shop-client"}}
+    mount = {"name": "client", "mountPath": "/etc/client"}
+    given = {
+        "sidecar.istio.io/userVolume": json.dumps([volume]),
+        "sidecar.istio.io/userVolumeMount": json.dumps([mount]),
+    }
+    injected = inject(pod(annotations=given), MESH)
+
+    assert volume in injected["spec"]["volumes"]
+    assert {**mount, "readOnly": True} in proxy_of(injected)["volumeMounts"]
+    assert all("volumeMounts" not in one for one in injected["spec"]["containers"][:-1])
+    assert inject(without_injection(injected), MESH) == injected
 
 
 def test_two_pods_share_no_mutable_part() -> None:

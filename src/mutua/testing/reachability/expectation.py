@@ -17,8 +17,8 @@ from mutua.policy.connection import Verdict, judge, judge_address
 from mutua.policy.inbound import Content
 from mutua.policy.inbound import Outcome as Fate
 from mutua.policy.outbound import Destination, Sends, Why, recognised
-from mutua.testing.reachability.landscape import NAMESPACE, Call
-from mutua.testing.reachability.probe import Answer, Outcome, Says
+from mutua.testing.reachability.landscape import CLIENT_NAME, NAMESPACE, Call
+from mutua.testing.reachability.probe import SERVER_NAME, Answer, Outcome, Says
 
 CONTENT: Final = {
     Says.HTTP: Content.HTTP,
@@ -41,6 +41,7 @@ class Expected:
     Attributes:
         outcome: What the client experiences.
         identity: The SPIFFE ID that an HTTP/1.1 application must be told, "" for none.
+        proved: Whom the client's proxy must prove to the application to be, "" for nobody.
         cluster: The cluster of the client's proxy that carries it, "" when none of a Service does.
         encrypted: Whether that cluster makes TLS connections; None when it tries to and fails.
         because: The verdict, explained.
@@ -48,6 +49,7 @@ class Expected:
 
     outcome: Outcome
     identity: str
+    proved: str
     cluster: str
     encrypted: bool | None
     because: str
@@ -60,7 +62,7 @@ class Expected:
             return True
         if answer.identity is not None and _uri(answer.identity) != self.identity:
             return False
-        return answer.pod == call.server
+        return (answer.pod, answer.proved) == (call.server, self.proved)
 
 
 def expected(mesh: MeshSnapshot, call: Call) -> Expected:
@@ -79,6 +81,7 @@ def expected(mesh: MeshSnapshot, call: Call) -> Expected:
     return Expected(
         outcome=outcome,
         identity=str(_identity(mesh, client)) if vouched else "",
+        proved=_proved(outcome, verdict),
         cluster="" if around or to is None else f"outbound|{to.port.number}||{to.service.hostname}",
         encrypted=None if encrypted and outcome is not Outcome.OK else encrypted,
         because=verdict.explain(),
@@ -120,10 +123,18 @@ def _outcome(mesh: MeshSnapshot, client: Workload, call: Call, verdict: Verdict)
 def _application_answers(call: Call, verdict: Verdict) -> bool:
     """Tell whether an application answers inside of TLS that a client's proxy began."""
     tls = verdict.sent.setting.tls
-    if tls is None or not tls.insecure_skip_verify or verdict.outcome is not Fate.FORWARDED_TO_APP:
+    if tls is None or verdict.outcome is not Fate.FORWARDED_TO_APP:
+        return False
+    # The landscape's rules either verify nothing or name what the applications show.
+    if not tls.insecure_skip_verify and tls.subject_alt_names != (SERVER_NAME,):
         return False
     # It does not greet inside of TLS, and reads no TLS inside of TLS.
     return call.says not in {Says.NOTHING, Says.TLS}
+
+
+def _proved(outcome: Outcome, verdict: Verdict) -> str:
+    own = outcome is Outcome.OK and verdict.sent.sends is Sends.MUTUAL
+    return CLIENT_NAME if own else ""
 
 
 def _is_read_as_http(mesh: MeshSnapshot, client: Workload, call: Call) -> bool:

@@ -11,20 +11,31 @@
 All servers are `mutua.testing.reachability.server`; so each port can be spoken to in many ways.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from typing_extensions import override
 
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import MOUNTS, VOLUMES
 from mutua.testing.reachability.probe import Says
 
 NAMESPACE: Final = "reach"
 
 CERTIFICATE: Final = "/etc/application/tls.crt"
 KEY: Final = "/etc/application/tls.key"
+CLIENTS_ROOT: Final = "/etc/application/clients.crt"
+"""The one certificate that the applications take for a client's."""
+
+CLIENT_NAME: Final = "client"
+"""Common name of that client."""
+
+PROXY_FILES: Final = "/etc/client"
+"""Where every proxy has the certificate, `tls.crt`, of a client outside the mesh, its key `tls.key`
+and what it verifies the applications with, `ca.crt`."""
 
 SHIFT: Final = 1000
 """How much higher than the pod's the ports of Services with an address are."""
@@ -150,16 +161,41 @@ def _ways(addresses: dict[str, str]) -> Iterator[_Way]:
     yield _Way(f"db-1.db.{NAMESPACE}.svc.cluster.local", "db-1", "db", PORTS)
 
 
-def objects(certificate: str, key: str) -> list[Object]:
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate that vouches for itself.
+
+    Attributes:
+        certificate: PEM.
+        key: PEM.
+    """
+
+    certificate: str
+    key: str
+
+
+def objects(application: Credential, client: Credential) -> list[Object]:
     """Return the manifests of the mesh.
 
     Args:
-        certificate: The applications' own, PEM.
-        key: Its key, PEM.
+        application: What the applications show.
+        client: What clients' proxies show where a rule tells them to.
     """
+    secrets = {
+        "application": {
+            "tls.crt": application.certificate,
+            "tls.key": application.key,
+            "clients.crt": client.certificate,
+        },
+        "client": {
+            "tls.crt": client.certificate,
+            "tls.key": client.key,
+            "ca.crt": application.certificate,
+        },
+    }
     return [
         _object("Namespace", NAMESPACE, labels={"istio-injection": "enabled"}),
-        _object("Secret", "application", stringData={"tls.crt": certificate, "tls.key": key}),
+        *(_object("Secret", name, stringData=data) for name, data in secrets.items()),
         *(_object("ServiceAccount", name) for name in ("web", "legacy", "db", "inside", "outside")),
         _pod("web-1", "web", _server(), meshed=True),
         _pod("legacy-1", "legacy", _server(), meshed=False),
@@ -174,9 +210,9 @@ def objects(certificate: str, key: str) -> list[Object]:
 
 
 def _object(kind: str, name: str, version: str = "v1", **fields: object) -> Object:
-    labels = fields.pop("labels", {})
+    labels, more = fields.pop("labels", {}), cast("Object", fields.pop("metadata", {}))
     namespace = {} if kind == "Namespace" else {"namespace": NAMESPACE}
-    meta = {"name": name, "labels": labels, **namespace}
+    meta = {"name": name, "labels": labels, **namespace, **more}
     return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
 
 
@@ -184,7 +220,16 @@ def _pod(name: str, app: str, container: Object, *, meshed: bool) -> Object:
     role = "server" if "readinessProbe" in container else "client"
     inject = "true" if meshed else "false"
     labels = {"app": app, "role": role, "sidecar.istio.io/inject": inject}
-    return _object("Pod", name, labels=labels, spec={"serviceAccountName": app, **_spec(container)})
+    spec = {"serviceAccountName": app, **_spec(container)}
+    return _object("Pod", name, labels=labels, metadata=WITH_FILES, spec=spec)
+
+
+WITH_FILES: Final[Object] = {
+    "annotations": {
+        VOLUMES: json.dumps([{"name": "client", "secret": {"secretName": "client"}}]),
+        MOUNTS: json.dumps([{"name": "client", "mountPath": PROXY_FILES}]),
+    }
+}
 
 
 def _stateful_set(name: str, *, replicas: int) -> Object:
@@ -194,7 +239,7 @@ def _stateful_set(name: str, *, replicas: int) -> Object:
         "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": {"app": name}},
         "template": {
-            "metadata": {"labels": {"app": name}},
+            "metadata": {"labels": {"app": name}, **WITH_FILES},
             "spec": {"serviceAccountName": name, **_spec(_server())},
         },
     }
@@ -217,7 +262,7 @@ def _server() -> Object:
     }
     program = [sys.executable, "-m", "mutua.testing.reachability.server"]
     return {
-        "command": [*program, CERTIFICATE, KEY, numbers[False], numbers[True]],
+        "command": [*program, CERTIFICATE, KEY, CLIENTS_ROOT, numbers[False], numbers[True]],
         "readinessProbe": {"tcpSocket": {"port": ALL_PORTS[-1].number}, "periodSeconds": 1},
     }
 

@@ -5,7 +5,7 @@
 Reads JSON: `[{"host": …, "address": …, "port": …, "says": …}, …]`, in which an address that is not
 empty is dialled instead of what the host resolves to, and prints JSON:
 
-    answers    for each call, in order: {"outcome": …, "pod": …, "identity": …}
+    answers    for each call, in order: {"outcome": …, "pod": …, "identity": …, "proved": …}
     clusters   what the pod's own proxy did meanwhile: {cluster: [connections, TLS handshakes]}
 
 `says` is one of `Says`, an outcome one of `Outcome`.  Calls count as silence once none of them has
@@ -66,11 +66,13 @@ class Answer:
         pod: Who answered, "" when nobody did.
         identity: The X-Forwarded-Client-Cert header that reached the application, "" when there
             was none; None when the application cannot tell.
+        proved: Whom the client's proxy has proved to the application to be, "" when to be nobody.
     """
 
     outcome: Outcome
     pod: str = ""
     identity: str | None = None
+    proved: str = ""
 
 
 async def _over_http(reader: asyncio.StreamReader) -> Answer:
@@ -99,8 +101,10 @@ async def _over_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 async def _as_text(reader: asyncio.StreamReader) -> Answer:
     words = (await reader.readuntil(b"\n")).decode().split()
-    if words[0] in {"echo", "hello"}:
+    if words[0] == "hello":
         return Answer(Outcome.OK, words[1])
+    if words[0] == "echo":
+        return Answer(Outcome.OK, words[1], proved=words[2].removeprefix("-"))
     return Answer(Outcome(words[1]))
 
 

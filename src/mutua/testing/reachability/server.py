@@ -1,11 +1,12 @@
 """An application that speaks whatever it is spoken to, on many ports at once.
 
-    python -m mutua.testing.reachability.server CERTIFICATE KEY PORTS GREETING_PORTS
+    python -m mutua.testing.reachability.server CERTIFICATE KEY CLIENTS PORTS GREETING_PORTS
 
     HTTP/1.1          200, JSON: the pod, and the identity that the proxy vouches for
     HTTP/2            200, JSON: the pod, and null, since reading headers is beyond it
-    TLS               this application's own certificate, and inside of it all of the above
-    any other bytes   "echo", the pod and the bytes
+    TLS               this application's own certificate, and inside of it all of the above, with
+                      whom the client has proved to be: the common name in its certificate
+    any other bytes   "echo", the pod, whom the client has proved to be or "-", and the bytes
     nothing at all    nothing; but on a greeting port "hello" and the pod before anything else
 
 PORTS are lists of numbers with commas between them.
@@ -56,36 +57,43 @@ def _converse(peer: socket.socket, tls: ssl.SSLContext, *, greets: bool) -> None
                 _answer(peer)
                 return
             with tls.wrap_socket(peer, server_side=True) as tunnel:
-                _answer(tunnel)
+                _answer(tunnel, _common_name(tunnel))
         except OSError:
             return  # the peer is gone, or none for this certificate
 
 
-def _answer(peer: socket.socket) -> None:
+def _common_name(tunnel: ssl.SSLSocket) -> str:
+    """Return whom a client has proved to be, "" when it has shown no certificate."""
+    shown: Any = tunnel.getpeercert() or {}
+    names = {name: value for part in shown.get("subject", ()) for name, value in part}
+    return str(names.get("commonName", ""))
+
+
+def _answer(peer: socket.socket, proved: str = "") -> None:
     said = peer.recv(65536)
     if frames.PREFACE.startswith(said[: len(frames.PREFACE)]) and said:
-        _answer_http2(peer, said)
+        _answer_http2(peer, said, proved)
     elif b" HTTP/1." in said:
-        _answer_http1(peer, said)
+        _answer_http1(peer, said, proved)
     elif said:
-        peer.sendall(f"echo {POD} ".encode() + said)
+        peer.sendall(f"echo {POD} {proved or '-'} ".encode() + said)
 
 
-def _answer_http1(peer: socket.socket, said: bytes) -> None:
+def _answer_http1(peer: socket.socket, said: bytes, proved: str) -> None:
     while b"\r\n\r\n" not in said:
         said += peer.recv(65536) or b"\r\n\r\n"
     lines = said.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-    body = _body(headers.get(IDENTITY, ""))
+    body = _body(headers.get(IDENTITY, ""), proved)
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     peer.sendall(head.encode() + body)
 
 
-def _body(identity: str | None) -> bytes:
-    return json.dumps({"pod": POD, "identity": identity}).encode()
+def _body(identity: str | None, proved: str) -> bytes:
+    return json.dumps({"pod": POD, "identity": identity, "proved": proved}).encode()
 
 
-def _answer_http2(peer: socket.socket, said: bytes) -> None:
+def _answer_http2(peer: socket.socket, said: bytes, proved: str) -> None:
     """Answer every request of a connection until the client closes it."""
     stream = _Stream(peer, said)
     stream.read(len(frames.PREFACE))
@@ -94,7 +102,7 @@ def _answer_http2(peer: socket.socket, said: bytes) -> None:
         length, frame = frames.parse_header(stream.read(frames.HEADER_LENGTH))
         payload = stream.read(length)
         if frame.kind == frames.HEADERS:
-            peer.sendall(frames.response(frame.stream, _body(None)))
+            peer.sendall(frames.response(frame.stream, _body(None, proved)))
         peer.sendall(frames.reply_to(frames.Frame(frame.kind, frame.flags, 0, payload)))
 
 
@@ -122,9 +130,11 @@ class _Stream:
 
 def main() -> None:
     """Serve until killed."""
-    certificate, key, ports, greeting = sys.argv[1:]
+    certificate, key, clients, ports, greeting = sys.argv[1:]
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
+    tls.load_verify_locations(clients)
+    tls.verify_mode = ssl.CERT_OPTIONAL
     for number in ports.split(","):
         _in_background(_serve, int(number), tls, greets=False)
     for number in greeting.split(","):

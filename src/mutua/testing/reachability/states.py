@@ -11,7 +11,8 @@ from itertools import cycle, product
 from typing import Final
 
 from mutua.api.object import Object
-from mutua.testing.reachability.landscape import NAMESPACE, SHIFT
+from mutua.testing.reachability.landscape import NAMESPACE, PROXY_FILES, SHIFT
+from mutua.testing.reachability.probe import SERVER_NAME
 
 ROOT_NAMESPACE: Final = "istio-system"
 
@@ -63,6 +64,15 @@ EVERY_HOST: Final = f"*.{NAMESPACE}.svc.cluster.local"
 INSECURE: Final = {"mode": "SIMPLE", "insecureSkipVerify": True}
 """TLS that an application's own certificate satisfies."""
 
+OWN_CERTIFICATE: Final = {
+    "mode": "MUTUAL",
+    "clientCertificate": f"{PROXY_FILES}/tls.crt",
+    "privateKey": f"{PROXY_FILES}/tls.key",
+    "caCertificates": f"{PROXY_FILES}/ca.crt",
+    "subjectAltNames": [SERVER_NAME],
+}
+"""TLS between a client and an application that know each other, without the mesh's help."""
+
 
 def _authentications() -> dict[str, tuple[Object, ...]]:
     sides: dict[str, tuple[Object, ...]] = {"no policy": ()}
@@ -103,6 +113,7 @@ def _rules() -> dict[str, tuple[Object, ...]]:
         "DISABLE": (_rule(EVERY_HOST, tls=disable),),
         "ISTIO_MUTUAL": (_rule(EVERY_HOST, tls=mutual),),
         "SIMPLE": (_rule(EVERY_HOST, tls=INSECURE),),
+        "MUTUAL": (_rule(EVERY_HOST, tls=OWN_CERTIFICATE),),
         "ISTIO_MUTUAL but for some ports": (
             _rule(EVERY_HOST, tls=mutual, portLevelSettings=by_port),
         ),
