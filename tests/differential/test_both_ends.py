@@ -28,6 +28,7 @@ from mutua.api.object import (
     Object,
 )
 from mutua.model.build import build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.testing.generated_meshes import CALLED_PORTS, CALLED_UNDECLARED, called_meshes
@@ -75,16 +76,26 @@ async def _run(
             # One application is called by one at a time, so that what it sees is that one's.
             groups: dict[tuple[str, int], list[Planned]] = defaultdict(list)
             for call in calls:
-                if not call.expected.silent:
+                if not call.expected.silent and not _is_late(call):
                     groups[call.server].append(call)
             seen = await asyncio.gather(
                 *(_one_by_one(group, servers, proxies) for group in groups.values())
             )
+            # Nobody sees TLS of these: they may go on at once.
             quiet = [call for call in calls if call.expected.silent]
+            late = [call for call in calls if _is_late(call) and not call.expected.silent]
             seen += await asyncio.gather(
-                *(_one_by_one([call], servers, proxies, SILENCE) for call in quiet)
-            )
+                *(_one_by_one([call], servers, proxies, call.verdict.wait + SILENCE)
+                  for call in quiet),
+                *(_one_by_one([call], servers, proxies, call.verdict.wait + PATIENCE)
+                  for call in late),
+            )  # fmt: skip
     return list(itertools.chain(*seen))
+
+
+def _is_late(call: Planned) -> bool:
+    """Tell whether a proxy waits for the client's first bytes in vain, and no TLS follows."""
+    return call.verdict.wait > 0 and not call.expected.handshakes
 
 
 def _start(
@@ -185,12 +196,14 @@ def systematic(network: str, foreign: Any) -> tuple[dict[Any, list[Object]], lis
     return objects, [port["port"] for port in ports]
 
 
+@pytest.mark.parametrize("detection_timeout", [0.0, 0.5])
 def test_every_kind_of_port_in_every_mode_under_every_kind_of_rule(
-    tmp_path: Path, envoys: Any, stranger: Any
+    detection_timeout: float, tmp_path: Path, envoys: Any, stranger: Any
 ) -> None:
     objects, ports = systematic(network(), stranger.issue("somebody"))
+    mesh = build_snapshot(objects, MeshSettings(detection_timeout=detection_timeout))
 
-    wrong = mismatches(build_snapshot(objects), ports, tmp_path, envoys)
+    wrong = mismatches(mesh, ports, tmp_path, envoys)
 
     assert not wrong, "\n".join(wrong)
 

@@ -22,6 +22,7 @@ from mutua.api.mesh_config import PathNormalization, TlsProfile, TlsVersion
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES, Object
 from mutua.model.build import build_snapshot
 from mutua.model.settings import MeshSettings
+from mutua.policy.inbound import PATIENCE as WAIT
 from mutua.testing.application import Application
 from mutua.testing.mesh import peer_authentication, pod, service
 from mutua.xds.compile import compile_proxy
@@ -48,6 +49,7 @@ class Client:
         alpn: What it offers.
         curve: The one key exchange it knows, in OpenSSL's words, "" for all it has.
         version: The highest version of TLS it speaks.
+        patience: Seconds that it waits for a server to speak.
     """
 
     says: bytes
@@ -56,6 +58,7 @@ class Client:
     alpn: tuple[str, ...] = ()
     curve: str = ""
     version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    patience: float = SILENCE
 
 
 CLIENTS = {
@@ -233,6 +236,27 @@ def test_who_says_little_and_waits_gets_an_answer_or_is_closed(
     assert outcomes == {(mode, kind): ANSWERS[mode] for mode, kind in cells}
 
 
+def test_who_waits_for_the_server_is_told_once_the_proxy_gives_up_without_being_told_to(
+    envoys: dict[str, Any], applications: dict[str, Application], issuer: Any
+) -> None:
+    patience = Client(b"", patience=2 * WAIT)
+    cells = [(kind, mode) for kind, mode in MATRIX if (kind, mode) != ("tcp", "DISABLE")]
+
+    def outcome(kind: str, mode: str) -> str:
+        port = envoys[mode].ports["virtualInbound"]
+        return connect(port, applications[f"{kind} greeting"].port, patience, issuer)
+
+    with ThreadPoolExecutor(len(cells)) as pool:
+        outcomes = dict(zip(cells, pool.map(outcome, *zip(*cells, strict=True)), strict=True))
+
+    def expected(kind: str, mode: str) -> str:
+        if mode == "STRICT":
+            return CLOSED
+        return SILENT if kind == "http" else GREETED  # an HTTP proxy waits for a request
+
+    assert outcomes == {cell: expected(*cell) for cell in cells}
+
+
 @pytest.mark.parametrize("kind", ["tcp", "auto", "undeclared"])
 def test_a_server_that_speaks_first_is_heard_once_the_wait_for_the_client_ends(
     kind: str, envoy_with: Any, applications: dict[str, Application], issuer: Any
@@ -352,7 +376,7 @@ def exchange(port: int, destination: int, client: Client, issuer: Any) -> bytes:
                 tunnel.sendall(client.says)
                 return read(tunnel)
         if not client.says:
-            connection.settimeout(SILENCE)
+            connection.settimeout(client.patience)
             return connection.recv(65536)
         connection.sendall(client.says)
         return read(connection)

@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,10 @@ from mutua.api.object import (
     SERVICES,
     Object,
 )
+from mutua.api.validation.mesh_config import KEY, NAME, parse_mesh_config
+from mutua.api.validation.mesh_config import NAMESPACE as CONFIG_NAMESPACE
 from mutua.model.build import build_snapshot
+from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.testing.reachability.landscape import (
     CERTIFICATE,
@@ -84,6 +88,7 @@ class Landscape:
 
     def __init__(self, mesh: RunningMesh) -> None:
         self.mesh = mesh
+        self._settings = MeshSettings()
         pods = mesh.get("pods", "-n", NAMESPACE)["items"]
         addresses = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods}
         self.calls = tuple(calls(addresses))
@@ -108,8 +113,25 @@ class Landscape:
             {
                 resource: [one for one in found if one["kind"] == kind]
                 for kind, resource in KINDS.items()
-            }
+            },
+            self._settings,
         )
+
+    @contextmanager
+    def settings(self, text: str) -> Iterator[None]:
+        """Have the mesh follow a MeshConfig, "" for none, until the block ends."""
+        if not text:
+            yield
+            return
+        meta = {"name": NAME, "namespace": CONFIG_NAMESPACE}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {KEY: text}}
+        self.mesh.apply(json.dumps(config))
+        self._settings = parse_mesh_config(text, MeshSettings())
+        try:
+            yield
+        finally:
+            self._settings = MeshSettings()
+            self.mesh.kubectl("delete", "configmap", NAME, "-n", CONFIG_NAMESPACE)
 
     def observe(self, calls: Sequence[Call], *, patience: float) -> Report:
         """Make calls, all at once, and say what became of them."""

@@ -42,7 +42,8 @@ def differences(landscape, mesh: MeshSnapshot | None = None) -> list[str]:
         again = [
             call
             for call, answer in seen.answers.items()
-            if not expectations[call].met_by(answer, call) and _deserves_another(call, answer)
+            if not expectations[call].met_by(answer, call, PATIENCE)
+            and _deserves_another(call, answer)
         ]
         if not again:
             break
@@ -50,7 +51,7 @@ def differences(landscape, mesh: MeshSnapshot | None = None) -> list[str]:
     found = [
         f"{call}\n  must be {expectations[call]}\n  but is  {answer}"
         for call, answer in seen.answers.items()
-        if not expectations[call].met_by(answer, call)
+        if not expectations[call].met_by(answer, call, PATIENCE)
     ]
     for client, clusters in seen.clusters.items():
         own = [expectations[call] for call in landscape.calls if call.client == client]
@@ -69,6 +70,21 @@ def _deserves_another(call: Call, answer: Answer) -> bool:
     return kept or answer.outcome is Outcome.SILENCE
 
 
+def late_differences(landscape) -> list[str]:
+    """Make every call that proxies keep waiting, patiently, and return the disagreements."""
+    mesh = landscape.snapshot()
+    expectations = {call: expected(mesh, call) for call in landscape.calls}
+    late = [call for call, one in expectations.items() if one.wait]
+    assert late
+    patience = max(expectations[call].wait for call in late) + LONG_PATIENCE
+    seen = landscape.observe(late, patience=patience)
+    return [
+        f"{call}\n  must be {expectations[call]}\n  but is  {answer}"
+        for call, answer in seen.answers.items()
+        if not expectations[call].met_by(answer, call)
+    ]
+
+
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
 def test_every_call_ends_as_the_evaluator_says_and_leaves_nothing(landscape, state: State) -> None:
     landscape.apply(state.objects)
@@ -78,6 +94,20 @@ def test_every_call_ends_as_the_evaluator_says_and_leaves_nothing(landscape, sta
         landscape.withdraw(state.objects)
     assert not found, "\n".join(found)
     eventually(lambda: not differences(landscape), "it is as it was before", patience=10)
+
+
+@pytest.mark.parametrize("mode", ["PERMISSIVE", "STRICT", "DISABLE"])
+@pytest.mark.parametrize("config", ["", "protocolDetectionTimeout: 1500ms"])
+def test_who_waits_for_the_server_is_told_once_proxies_give_up(
+    landscape, mode: str, config: str
+) -> None:
+    policies = AUTHENTICATIONS[f"mesh {mode}"]
+    with landscape.settings(config):
+        landscape.apply(policies)
+        try:
+            eventually(lambda: not late_differences(landscape), "as the evaluator says")
+        finally:
+            landscape.withdraw(policies)
 
 
 def test_a_policy_that_the_evaluator_does_not_know_of_is_noticed(landscape) -> None:

@@ -19,6 +19,7 @@ from mutua.policy.inbound import (
     Outcome,
     Wrapping,
     declared_protocol,
+    wait_for_first_bytes,
     what_becomes_of,
     what_becomes_of_direct,
     what_is_demanded,
@@ -80,12 +81,14 @@ class Verdict:
             depends on whether the application speaks TLS, or who issued a rule's certificate.
         sent: What the client sends.
         demanded: What the server's proxy demands; None when there is no proxy.
+        wait: Seconds that proxies wait in vain for the client's first bytes before that.
     """
 
     outcome: Outcome
     works: bool | None
     sent: Sent
     demanded: Decision | None
+    wait: float = 0.0
 
     @property
     def culprit(self) -> str:
@@ -107,7 +110,8 @@ class Verdict:
             by = f"PeerAuthentication {self.demanded.policy}" if self.demanded.policy else "default"
             demand = f"the server's mode is {self.demanded.mode.value} ({by})"
         said = f"the client sends {self.sent.sends.value} ({self.sent.explain()}), {demand}"
-        return f"{said}: {self.outcome.value}"
+        late = f", after {self.wait:g} s of waiting for the client to speak" if self.wait else ""
+        return f"{said}: {self.outcome.value}{late}"
 
 
 def judge(
@@ -131,10 +135,10 @@ def judge(
     if sent.why in _UNRECOGNISED:
         return _passed_on(mesh, client, sent, endpoint, to.port.number, content)
     looks_first = protocol.is_http or protocol is Protocol.AUTO
-    if looks_first and content is Content.SERVER_FIRST:
-        return _verdict(mesh, sent, endpoint, Outcome.HANG)
     if protocol.is_http and content is not Content.HTTP:
         sent = elsewhere(mesh, Why.NOT_HTTP)
+    if looks_first and content is Content.SERVER_FIRST:
+        return _arrives_late(mesh, sent, endpoint)
     return _arrives(mesh, sent, endpoint, content, announced_http=looks_first)
 
 
@@ -185,7 +189,7 @@ def _passed_on(
     """Judge a call that the client's proxy, if it is asked at all, takes for no Service's."""
     asked = sent.why not in {Why.NO_SIDECAR_AT_CLIENT, Why.OWN_ADDRESS}
     if asked and content is Content.SERVER_FIRST and _looks_first(mesh, client, port):
-        return _verdict(mesh, sent, endpoint, Outcome.HANG)
+        return _arrives_late(mesh, sent, endpoint)
     return _arrives(mesh, sent, endpoint, content)
 
 
@@ -197,6 +201,15 @@ def _looks_first(mesh: MeshSnapshot, client: Workload, port: int) -> bool:
         if is_exported(mesh, service, client.namespace)
         for one in service.ports
     )
+
+
+def _arrives_late(mesh: MeshSnapshot, sent: Sent, endpoint: Endpoint) -> Verdict:
+    """Judge a call whose client says nothing to a proxy that looks at its bytes first."""
+    patience = mesh.settings.detection_timeout
+    if not patience:
+        return _verdict(mesh, sent, endpoint, Outcome.HANG)
+    verdict = _arrives(mesh, sent, endpoint, Content.SERVER_FIRST)
+    return replace(verdict, wait=patience + verdict.wait)
 
 
 def _arrives(
@@ -214,10 +227,12 @@ def _arrives(
     demanded = what_is_demanded(mesh, endpoint)
     if demanded is None or sent.why is Why.OWN_ADDRESS:
         return _verdict(mesh, sent, endpoint, what_becomes_of_direct(arrival))
-    outcome = what_becomes_of(arrival, demanded.mode, declared_protocol(mesh, endpoint))
+    protocol = declared_protocol(mesh, endpoint)
+    outcome = what_becomes_of(arrival, demanded.mode, protocol)
     if outcome in _OK and not _is_expected(mesh, sent, endpoint):
         outcome = Outcome.HANDSHAKE_FAILS
-    return _verdict(mesh, sent, endpoint, outcome)
+    wait = wait_for_first_bytes(arrival, demanded.mode, protocol, mesh.settings)
+    return replace(_verdict(mesh, sent, endpoint, outcome), wait=wait)
 
 
 def _is_expected(mesh: MeshSnapshot, sent: Sent, endpoint: Endpoint) -> bool:

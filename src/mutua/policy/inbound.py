@@ -11,19 +11,27 @@ or as bytes, by the port's protocol:
     the application's own TLS   no filter chain on an HTTP port: closed; else bytes for it
     a port without protocol     HTTP if the bytes look like it, or if mTLS announced it; else bytes
 
-Whoever waits for the server to speak first waits for ever where the proxy has to look at the
-client's bytes first: everywhere but on a TCP port under DISABLE, or inside of mTLS.
+Whoever waits for the server to speak first waits where the proxy has to look at the client's bytes
+first: everywhere but on a TCP port under DISABLE, or inside of mTLS.  The proxy gives up looking
+after a while and takes what it has for plaintext that is no HTTP; on an HTTP port it goes on
+waiting, for a request.
 Specification: istio-semantics sections 2.3 and 2.4.
+Deviates from Istio: a mesh that sets no `protocolDetectionTimeout` has a limit all the same.
 """
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from mutua.api.security import MutualTlsMode
 from mutua.model.service import Protocol
+from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
+
+PATIENCE: Final = 5.0
+"""Seconds that a server's proxy waits for a client's first bytes where the mesh says nothing."""
 
 
 class Wrapping(Enum):
@@ -106,8 +114,6 @@ def what_becomes_of(arrival: Arrival, mode: MutualTlsMode, protocol: Protocol) -
         arrival, plain = Arrival(wrapping=Wrapping.OTHER, content=Content.CLIENT_FIRST), False
     if mode is MutualTlsMode.DISABLE:
         return _read(arrival, protocol) if plain else _read_tls(protocol)
-    if plain and arrival.content is Content.SERVER_FIRST:
-        return Outcome.HANG
     if arrival.wrapping is Wrapping.MESH:
         return _terminated(arrival, protocol)
     if mode is MutualTlsMode.PERMISSIVE:
@@ -117,6 +123,22 @@ def what_becomes_of(arrival: Arrival, mode: MutualTlsMode, protocol: Protocol) -
     if arrival.wrapping is Wrapping.MESH_CERTIFICATE:
         return _terminated(arrival, protocol)
     return Outcome.CLOSED if plain else Outcome.HANDSHAKE_FAILS
+
+
+def wait_for_first_bytes(
+    arrival: Arrival, mode: MutualTlsMode, protocol: Protocol, settings: MeshSettings
+) -> float:
+    """Return the seconds that a proxy waits in vain for the first bytes of a connection.
+
+    Args:
+        arrival: The connection.
+        mode: What the proxy demands on this port; never UNSET.
+        protocol: What the port speaks.
+        settings: Of the mesh.
+    """
+    silent = arrival.wrapping is Wrapping.NONE and arrival.content is Content.SERVER_FIRST
+    looks = mode is not MutualTlsMode.DISABLE or protocol is Protocol.AUTO
+    return settings.detection_timeout or PATIENCE if silent and looks else 0.0
 
 
 def what_becomes_of_direct(arrival: Arrival) -> Outcome:
@@ -130,11 +152,8 @@ def _read(arrival: Arrival, protocol: Protocol) -> Outcome:
     """Read plaintext."""
     if protocol.is_http:
         return _as_http(arrival)
-    if protocol is not Protocol.AUTO:
-        return Outcome.OK_TCP
-    if arrival.content is Content.SERVER_FIRST:
-        return Outcome.HANG
-    return Outcome.OK_HTTP if arrival.content is Content.HTTP else Outcome.OK_TCP
+    is_http = protocol is Protocol.AUTO and arrival.content is Content.HTTP
+    return Outcome.OK_HTTP if is_http else Outcome.OK_TCP
 
 
 def _read_tls(protocol: Protocol) -> Outcome:

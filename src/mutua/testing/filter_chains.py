@@ -48,13 +48,24 @@ class InboundListener:
         listener = Listener.FromString(compiled[LISTENER]["virtualInbound"].body)
         self._chains = [_chain(one) for one in listener.filter_chains]
         self._inspectors = {one.name: one.filter_disabled for one in listener.listener_filters}
+        self._goes_on = listener.continue_on_listener_filters_timeout
+        self._patience = listener.listener_filters_timeout.ToTimedelta().total_seconds()
+
+    def wait(self, port: int, arrival: Arrival) -> float:
+        """Return the seconds that inspectors wait in vain for a connection's first bytes."""
+        is_tls = arrival.wrapping is not Wrapping.NONE or arrival.content is Content.TLS
+        silent = not is_tls and arrival.content is Content.SERVER_FIRST
+        return self._patience if silent and self._inspected(port) else 0.0
 
     def outcome(self, port: int, arrival: Arrival) -> Outcome:
         """Return what becomes of a connection to a port."""
         is_tls = arrival.wrapping is not Wrapping.NONE or arrival.content is Content.TLS
-        inspected = [kind for kind in (TLS_INSPECTOR, HTTP_INSPECTOR) if self._looks(kind, port)]
+        inspected = self._inspected(port)
         if inspected and not is_tls and arrival.content is Content.SERVER_FIRST:
-            return Outcome.HANG
+            if not self._patience:
+                return Outcome.HANG
+            if not self._goes_on:
+                return Outcome.CLOSED
         transport = "raw_buffer"
         protocols: tuple[str, ...] = ()
         if is_tls and TLS_INSPECTOR in inspected:
@@ -63,6 +74,9 @@ class InboundListener:
             protocols = SEEN_HTTP
         chain = self._match(port, transport, protocols)
         return Outcome.CLOSED if chain is None else _through(chain, arrival, is_tls=is_tls)
+
+    def _inspected(self, port: int) -> list[str]:
+        return [kind for kind in (TLS_INSPECTOR, HTTP_INSPECTOR) if self._looks(kind, port)]
 
     def _looks(self, inspector: str, port: int) -> bool:
         return inspector in self._inspectors and not _means(self._inspectors[inspector], port)

@@ -122,6 +122,7 @@ def _settings(draw: st.DrawFn) -> MeshSettings:
         root_namespace=draw(st.sampled_from((ROOT, ROOT, "bank"))),
         trust_domain_aliases=draw(st.sampled_from(((), ("old.local",)))),
         allow_any_outbound=draw(st.booleans()),
+        detection_timeout=draw(st.sampled_from((0.0, 0.0, 0.25))),
         default_service_export_to=draw(st.sampled_from((("*",), ("*",), (".",)))),
         default_destination_rule_export_to=draw(st.sampled_from((("*",), ("*",), (".",)))),
     )

@@ -120,7 +120,8 @@ SERVICES_CALLED = [
     pytest.param(mesh(OFF),                                  8081, Content.TLS, Outcome.FORWARDED_TO_APP, id="TLS of the application"),
     pytest.param(mesh(STRICT, exported="."),                 8082, None,    CLOSED,       id="a Service not exported is an unknown address"),
     pytest.param(mesh(exported=".", settings=REGISTRY_ONLY), 8082, None,    Outcome.NOTHING_SENT, id="refused where those are"),
-    pytest.param(mesh(exported="."),                         8082, LATER,   Outcome.HANG, id="whose proxy looks first"),
+    pytest.param(mesh(exported="."),                         8082, LATER,   TCP,          id="whose proxy looks first, for a while"),
+    pytest.param(mesh(STRICT, exported="."),                 8082, LATER,   CLOSED,       id="and wants TLS in the end"),
     pytest.param(mesh(OFF, exported="."),                    8081, LATER,   TCP,          id="unless it does not"),
 ]
 # fmt: on
@@ -131,6 +132,38 @@ def test_calls_to_services(
     snapshot: MeshSnapshot, port: int, content: Content | None, outcome: Outcome
 ) -> None:
     assert call(snapshot, port, content).outcome is outcome
+
+
+QUICK = MeshSettings(detection_timeout=0.25)
+HANG = Outcome.HANG
+
+# fmt: off
+WAITING = [
+    #            mesh                                     port  outcome  wait
+    pytest.param(mesh(settings=QUICK),                    8083, TCP,     0.0,   id="mTLS on a TCP port: nobody looks"),
+    pytest.param(mesh(meshed=False),                      8083, TCP,     0.0,   id="nor at a server without a proxy"),
+    pytest.param(mesh(exported="."),                      8083, TCP,     5.0,   id="plaintext: the server's proxy gives up by itself"),
+    pytest.param(mesh(exported=".", settings=QUICK),      8083, TCP,     0.25,  id="or when the mesh says so"),
+    pytest.param(mesh(OFF, exported="."),                 8082, TCP,     5.0,   id="DISABLE on a port without protocol: it looks for HTTP"),
+    pytest.param(mesh(STRICT, exported="."),              8083, CLOSED,  5.0,   id="STRICT: it was no TLS"),
+    pytest.param(mesh(),                                  8082, HANG,    0.0,   id="the client's proxy waits for ever"),
+    pytest.param(mesh(settings=QUICK),                    8082, TCP,     0.25,  id="or until it gives up, and mTLS follows at once"),
+    pytest.param(mesh(OFF, settings=QUICK),               8082, TCP,     0.5,   id="or plaintext, and the server's proxy waits as well"),
+    pytest.param(mesh(settings=QUICK),                    8080, HANG,    0.5,   id="on an HTTP port the server's proxy wants a request"),
+    pytest.param(mesh(STRICT, settings=QUICK),            8080, CLOSED,  0.5,   id="unless it wants TLS: what is no HTTP is passed on as it is"),
+    pytest.param(mesh(meshed=False, settings=QUICK),      8080, TCP,     0.25,  id="and without a server's proxy nobody minds"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("snapshot", "port", "outcome", "wait"), WAITING)
+def test_who_waits_for_the_server_waits_until_proxies_give_up(
+    snapshot: MeshSnapshot, port: int, outcome: Outcome, wait: float
+) -> None:
+    verdict = call(snapshot, port, LATER)
+
+    assert (verdict.outcome, verdict.wait) == (outcome, wait)
+    assert ("of waiting for the client to speak" in verdict.explain()) is bool(wait)
 
 
 def test_a_pod_may_call_itself_through_its_service() -> None:

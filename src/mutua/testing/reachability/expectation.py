@@ -7,6 +7,7 @@ of the landscape terminate TLS, with a certificate that nobody trusts who does n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from mutua.foundation.spiffe import SpiffeId
@@ -45,6 +46,7 @@ class Expected:
         cluster: The cluster of the client's proxy that carries it, "" when none of a Service does.
         encrypted: Whether that cluster makes TLS connections; None when it tries to and fails.
         because: The verdict, explained.
+        wait: Seconds without an answer before that.
     """
 
     outcome: Outcome
@@ -53,9 +55,12 @@ class Expected:
     cluster: str
     encrypted: bool | None
     because: str
+    wait: float = 0.0
 
-    def met_by(self, answer: Answer, call: Call) -> bool:
-        """Tell whether this is what happened."""
+    def met_by(self, answer: Answer, call: Call, patience: float = inf) -> bool:
+        """Tell whether this is what happened to somebody with so many seconds of patience."""
+        if patience < self.wait:
+            return answer.outcome is Outcome.SILENCE
         if answer.outcome is not self.outcome:
             return False
         if answer.outcome is not Outcome.OK:
@@ -85,6 +90,7 @@ def expected(mesh: MeshSnapshot, call: Call) -> Expected:
         cluster="" if around or to is None else f"outbound|{to.port.number}||{to.service.hostname}",
         encrypted=None if encrypted and outcome is not Outcome.OK else encrypted,
         because=verdict.explain(),
+        wait=verdict.wait,
     )
 
 

@@ -9,7 +9,12 @@ from mutua.model.service import Service, ServicePort
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Endpoint, Workload
 from mutua.policy.destination_rule import MergedRule, find_rule, is_in_subset
-from mutua.policy.inbound import declared_protocol, what_becomes_of, what_is_demanded
+from mutua.policy.inbound import (
+    declared_protocol,
+    wait_for_first_bytes,
+    what_becomes_of,
+    what_is_demanded,
+)
 from mutua.policy.outbound import (
     Destination,
     Sends,
@@ -117,3 +122,5 @@ def test_servers_do_what_the_evaluator_says(mesh: MeshSnapshot) -> None:
             for arrival in ARRIVALS.values():
                 outcome = what_becomes_of(arrival, demanded.mode, protocol)
                 assert listener.outcome(port, arrival) is outcome
+                wait = wait_for_first_bytes(arrival, demanded.mode, protocol, mesh.settings)
+                assert listener.wait(port, arrival) == wait

@@ -9,18 +9,20 @@ from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import InboundPort, Workload
-from mutua.policy.inbound import Outcome
+from mutua.policy.inbound import Outcome, wait_for_first_bytes
 from mutua.testing.filter_chains import InboundListener
 from mutua.testing.truth_table import LABELS, TABLE, Row
 from mutua.testing.truth_table_inbound import ARRIVALS, Cell, cells
 from mutua.xds.compile import compile_proxy
 
 PORT, UNDECLARED = 8080, 9090
+DEFAULT = MeshSettings()
 
 
 def listener(
     policies: Iterable[PeerAuthentication],
     ports: Mapping[int, Protocol],
+    settings: MeshSettings = DEFAULT,
 ) -> InboundListener:
     web = Workload(
         uid="u",
@@ -32,7 +34,7 @@ def listener(
         container_ports={},
     )
     snapshot = MeshSnapshot(
-        settings=MeshSettings(),
+        settings=settings,
         services=(),
         workloads={"u": web},
         endpoints={},
@@ -72,6 +74,16 @@ def test_a_declared_port(cell: Cell) -> None:
     compiled = listener([namespace_wide(cell.mode)], {PORT: cell.protocol})
 
     assert compiled.outcome(PORT, cell.arrival) is cell.expected
+
+
+@pytest.mark.parametrize("settings", [DEFAULT, MeshSettings(detection_timeout=0.25)])
+def test_the_wait_for_a_client_that_waits_for_the_server(settings: MeshSettings) -> None:
+    for cell in cells():
+        compiled = listener([namespace_wide(cell.mode)], {PORT: cell.protocol}, settings)
+        says = wait_for_first_bytes(cell.arrival, cell.mode, cell.protocol, settings)
+
+        assert compiled.wait(PORT, cell.arrival) == says, cell
+        assert (says > 0) is cell.waits, cell
 
 
 @pytest.mark.parametrize(
