@@ -38,6 +38,29 @@ PLACES = {
 }
 
 
+LIMITED = {
+    "loadBalancer": {"simple": "ROUND_ROBIN"},
+    "connectionPool": {
+        "tcp": {
+            "maxConnections": 71,
+            "connectTimeout": "1ms",
+            "tcpKeepalive": {"probes": 127, "time": "32767s", "interval": "1s"},
+            "maxConnectionDuration": "1ms",
+            "idleTimeout": "87600h",
+        },
+        "http": {
+            "http1MaxPendingRequests": 72,
+            "http2MaxRequests": 73,
+            "maxRequestsPerConnection": 2147483647,
+            "maxRetries": 74,
+            "idleTimeout": "1ms",
+            "maxConcurrentStreams": 2147483647,
+        },
+    },
+}
+"""Every limit, some of them as far as admission lets them go."""
+
+
 def policies(credentials: Any) -> dict[str, Any]:
     files = {
         "clientCertificate": str(credentials.chain),
@@ -57,6 +80,20 @@ def policies(credentials: Any) -> dict[str, Any]:
         "mutual": {"tls": {"mode": "MUTUAL", **files}},
         "trusting": {"tls": {"mode": "SIMPLE", "insecureSkipVerify": True}},
         "through": {"loadBalancer": {"simple": "PASSTHROUGH"}},
+        "limited": LIMITED,
+        "ejecting": {
+            "loadBalancer": {"simple": "RANDOM"},
+            "outlierDetection": {
+                "consecutive5xxErrors": 3,
+                "consecutiveGatewayErrors": 0,
+                "splitExternalLocalOriginErrors": True,
+                "consecutiveLocalOriginFailures": 5,
+                "interval": "1ms",
+                "baseEjectionTime": "1h",
+                "maxEjectionPercent": 100,
+                "minHealthPercent": 100,
+            },
+        },
     }
 
 
@@ -101,3 +138,7 @@ def test_everything(resolution: str, issuer: Any, run_envoy: Any, tmp_path: Path
 
     listed = envoy.get("/clusters")
     assert all(f"{name}::" in listed for name in compiled[CLUSTER])
+    for port, subset in ((80, ""), (81, "v1"), (82, ""), (83, "v1")):
+        prefix = f"outbound|{port}|{subset}|limited.shop.svc.cluster.local::default_priority::max_"
+        for limit in ("connections::71", "pending_requests::72", "requests::73", "retries::74"):
+            assert f"{prefix}{limit}\n" in listed

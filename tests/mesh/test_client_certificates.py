@@ -1,4 +1,4 @@
-"""What a rule says about certificates in files of the proxy, and what when there is no such file."""
+"""What a rule says about certificates in files of a proxy that has no such file."""
 
 import json
 from collections.abc import Iterator

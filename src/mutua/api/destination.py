@@ -1,4 +1,4 @@
-"""DestinationRule as a typed value: how clients treat a host, as far as mutual TLS is concerned.
+"""DestinationRule as a typed value: how clients treat a host.
 
     host            as written; `hostname` gives the full name
     policy          for every port that `policy.ports` does not name
@@ -20,6 +20,14 @@ from mutua.api.object import Object
 from mutua.api.security import match_labels
 from mutua.api.shape import misshapen
 from mutua.api.tables.istio import DESTINATION_RULE
+from mutua.api.traffic import (
+    ConnectionPool,
+    LoadBalancer,
+    OutlierDetection,
+    read_connection_pool,
+    read_load_balancer,
+    read_outlier_detection,
+)
 from mutua.api.verdict import Invalid
 
 
@@ -68,16 +76,22 @@ class TrafficPolicy:
 
     Attributes:
         tls: Its `tls` block, None without one.
-        passthrough: Whether `loadBalancer.simple` is PASSTHROUGH; None when there is no load
-            balancer.
-        h2_upgrade: `connectionPool.http.h2UpgradePolicy`, "" when not given.
+        balancer: Its `loadBalancer` block, None without one.
+        pool: Its `connectionPool` block, None without one.
+        outliers: Its `outlierDetection` block, None without one.
         ports: `portLevelSettings`, by Service port; empty in an entry of one.
     """
 
     tls: ClientTls | None = None
-    passthrough: bool | None = None
-    h2_upgrade: str = ""
+    balancer: LoadBalancer | None = None
+    pool: ConnectionPool | None = None
+    outliers: OutlierDetection | None = None
     ports: Mapping[int, "TrafficPolicy"] = field(default_factory=lambda: NO_PORTS)
+
+    @property
+    def passthrough(self) -> bool | None:
+        """Whether the client chooses the endpoint; None when there is no load balancer."""
+        return None if self.balancer is None else self.balancer.simple == "PASSTHROUGH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +174,6 @@ def parse_destination_rule(obj: Object) -> DestinationRule:
 def _policy(policy: Mapping[str, Any] | None) -> TrafficPolicy | None:
     if policy is None:
         return None
-    balancer = policy.get("loadBalancer")
-    http = (policy.get("connectionPool") or {}).get("http") or {}
     ports = {
         entry["port"]["number"]: _policy(entry) or TrafficPolicy()
         for entry in policy.get("portLevelSettings") or ()
@@ -169,8 +181,9 @@ def _policy(policy: Mapping[str, Any] | None) -> TrafficPolicy | None:
     }
     return TrafficPolicy(
         tls=_tls(policy.get("tls")),
-        passthrough=None if balancer is None else balancer.get("simple") == "PASSTHROUGH",
-        h2_upgrade=http.get("h2UpgradePolicy") or "",
+        balancer=read_load_balancer(policy.get("loadBalancer")),
+        pool=read_connection_pool(policy.get("connectionPool")),
+        outliers=read_outlier_detection(policy.get("outlierDetection")),
         ports=ports or NO_PORTS,
     )
 

@@ -8,6 +8,7 @@ from mutua.api.object import Object
 from mutua.api.security import match_labels, selector_errors
 from mutua.api.validation.export_to import export_errors
 from mutua.api.validation.names import MAX_SUBDOMAIN, label_errors
+from mutua.api.validation.traffic import traffic_errors, traffic_warnings
 from mutua.api.verdict import FieldError, Verdict, duplicate, forbidden, invalid, required
 
 MAX_PORT: Final = 65535
@@ -35,7 +36,7 @@ def check_destination_rule(obj: Object) -> Verdict:
 
 
 def _warnings(spec: Object) -> Iterator[str]:
-    """Yield what the rule says without effect: mutua acts on what concerns TLS."""
+    """Yield what the rule says without effect."""
     policies = [("spec.trafficPolicy", spec.get("trafficPolicy") or {})]
     for index, subset in enumerate(spec.get("subsets") or ()):
         path = f"spec.subsets[{index}].trafficPolicy"
@@ -47,23 +48,12 @@ def _warnings(spec: Object) -> Iterator[str]:
 
 
 def _without_effect(path: str, policy: Object) -> Iterator[str]:
-    found = [name for name in _IGNORED if policy.get(name) is not None]
-    if (policy.get("loadBalancer") or {}).get("simple") != "PASSTHROUGH":
-        found += ["loadBalancer"] if policy.get("loadBalancer") else []
-    pool = policy.get("connectionPool") or {}
-    found += ["connectionPool.tcp"] if pool.get("tcp") else []
-    found += [f"connectionPool.http.{one}" for one in pool.get("http") or {} if one != _UPGRADE]
-    for name in found:
-        yield f"{path}.{name}: stored, but has no effect here"
+    yield from traffic_warnings(path, policy)
     if (policy.get("tls") or {}).get("credentialName"):
         yield (
             f"{path}.tls.credentialName: sidecars read no Secrets here; name files with "
             "clientCertificate, privateKey and caCertificates"
         )
-
-
-_IGNORED: Final = ("outlierDetection", "tunnel", "proxyProtocol", "retryBudget")
-_UPGRADE: Final = "h2UpgradePolicy"
 
 
 def _host_errors(host: str) -> Iterator[FieldError]:
@@ -79,6 +69,7 @@ def _policy_errors(path: str, policy: Object | None, namespace: str) -> Iterator
     if not any(value is not None and value != [] for value in policy.values()):
         yield required(path, "must set at least one field")
     yield from _tls_errors(f"{path}.tls", policy.get("tls"), namespace)
+    yield from traffic_errors(path, policy)
     for index, entry in enumerate(policy.get("portLevelSettings") or ()):
         where = f"{path}.portLevelSettings[{index}]"
         number = (entry.get("port") or {}).get("number")
@@ -89,6 +80,7 @@ def _policy_errors(path: str, policy: Object | None, namespace: str) -> Iterator
         if not any(value is not None for name, value in entry.items() if name != "port"):
             yield required(where, "must set at least one policy besides port")
         yield from _tls_errors(f"{where}.tls", entry.get("tls"), namespace)
+        yield from traffic_errors(where, entry)
 
 
 def _tls_errors(path: str, tls: Object | None, namespace: str) -> Iterator[FieldError]:

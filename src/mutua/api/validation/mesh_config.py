@@ -11,13 +11,13 @@ What Envoy would refuse (a curve, a cipher, an operator of the log format) is re
 Envoy would refuse it together with everything else in the same resource.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
 from mutua.api.access_log import format_errors
+from mutua.api.duration import duration_fault, parse_duration
 from mutua.api.mesh_config import AccessLog, MeshConfig, PathNormalization, TlsProfile, TlsVersion
 from mutua.api.object import Object
 from mutua.api.shape import Struct, child, misshapen
@@ -165,31 +165,13 @@ def _meaning(tree: Mapping[str, Any], path: str) -> Iterator[FieldError]:
             yield invalid(f"{where}.{place}" if place else where, text, fault)
 
 
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|us|ns|m|s)")
-
-
-def _seconds(text: str) -> float | None:
-    """Return the seconds in a duration as Go writes it (1m30s, 0.5s), None when it is none."""
-    if text == "0":
-        return 0.0
-    if not text or _DURATION.sub("", text):
-        return None
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
-
-
 def _duration_errors(
     tree: Mapping[str, Any], name: str, path: str, low: float, high: float
 ) -> Iterator[FieldError]:
     if (text := tree.get(name)) is None:
         return
-    seconds = _seconds(text)
-    if seconds is None:
-        yield invalid(child(path, name), text, "must be a duration, as 10s or 500ms")
-    elif not low <= seconds <= high:
-        yield invalid(child(path, name), text, f"must be between {low:g}s and {high:g}s")
-    elif round(seconds * 1e6) % 1000:
-        yield invalid(child(path, name), text, "must be whole milliseconds")
+    if fault := duration_fault(text, low, high):
+        yield invalid(child(path, name), text, fault)
 
 
 def _export_errors(targets: Sequence[str], path: str) -> Iterator[FieldError]:
@@ -234,9 +216,9 @@ def _settings(tree: Mapping[str, Any], base: T) -> T:
         "trust_domain_aliases": tuple(tree.get("trustDomainAliases") or ()),
         "enable_auto_mtls": tree.get("enableAutoMtls"),
         "allow_any_outbound": None if policy is None else policy == "ALLOW_ANY",
-        "connect_timeout": _seconds(tree.get("connectTimeout") or ""),
-        "detection_timeout": _seconds(tree.get("protocolDetectionTimeout") or ""),
-        "dns_refresh_rate": _seconds(tree.get("dnsRefreshRate") or ""),
+        "connect_timeout": parse_duration(tree.get("connectTimeout") or ""),
+        "detection_timeout": parse_duration(tree.get("protocolDetectionTimeout") or ""),
+        "dns_refresh_rate": parse_duration(tree.get("dnsRefreshRate") or ""),
         "default_service_export_to": tuple(tree.get("defaultServiceExportTo") or ()),
         "default_destination_rule_export_to": tuple(
             tree.get("defaultDestinationRuleExportTo") or ()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from mutua.api.destination import ClientTls, TlsMode
 from mutua.api.object import Key
 from mutua.api.service_entry import Resolution
+from mutua.api.traffic import ConnectionPool, LoadBalancer, OutlierDetection
 from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile import names
@@ -26,6 +27,13 @@ from mutua.xds.compile.filters import ADS, duration
 from mutua.xds.compile.lifetime import client_lifetime
 from mutua.xds.compile.origination import foreign_tls, host_decides
 from mutua.xds.compile.tls import plaintext, secrets_kept, upstream_tls
+from mutua.xds.compile.traffic import (
+    balancing,
+    common_http,
+    connection_fields,
+    ejection,
+    http2,
+)
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
 from mutua.xds.resource import Resource, resource
 
@@ -45,20 +53,6 @@ MARKED: Final = {
 }
 """How outbound clusters bind."""
 
-UNLIMITED: Final = {"value": 0xFFFFFFFF}
-"""Envoy's default limit of 1024 would be a circuit breaker nobody asked for (as in Istio)."""
-
-CIRCUIT_BREAKERS: Final = {
-    "thresholds": [
-        {
-            "max_connections": UNLIMITED,
-            "max_pending_requests": UNLIMITED,
-            "max_requests": UNLIMITED,
-            "max_retries": UNLIMITED,
-        }
-    ]
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundShape:
@@ -76,6 +70,9 @@ class OutboundShape:
             or to all when the client chooses the endpoint.
         identities: Whom servers may prove to be, sorted: SPIFFE IDs, or a ServiceEntry's names.
         servers: Endpoints whose names the proxy resolves itself.
+        balancer: What a rule says about the choice of an endpoint.
+        pool: What it says about connections.
+        outliers: What it says about endpoints that fail.
         origins: The DestinationRules that shaped it.
     """
 
@@ -89,6 +86,9 @@ class OutboundShape:
     automatic: bool
     identities: tuple[str, ...]
     servers: tuple[Target, ...] = ()
+    balancer: LoadBalancer | None = None
+    pool: ConnectionPool | None = None
+    outliers: OutlierDetection | None = None
     origins: tuple[Key, ...] = ()
 
     @property
@@ -100,12 +100,11 @@ class OutboundShape:
 DISCOVERY: Final[Mapping[Resolution, Mapping[str, Any]]] = {
     Resolution.STATIC: {
         "type": "EDS",
-        "lb_policy": "LEAST_REQUEST",
         "eds_cluster_config": {"eds_config": ADS},
     },
     Resolution.NONE: {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
-    Resolution.DNS: {"type": "STRICT_DNS", "lb_policy": "LEAST_REQUEST"},
-    Resolution.DNS_ROUND_ROBIN: {"type": "LOGICAL_DNS", "lb_policy": "LEAST_REQUEST"},
+    Resolution.DNS: {"type": "STRICT_DNS"},
+    Resolution.DNS_ROUND_ROBIN: {"type": "LOGICAL_DNS"},
 }
 """How each resolution looks to Envoy (istio-semantics section 3.2)."""
 
@@ -114,7 +113,9 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
     """Return the cluster for one port of a Service, or of one of its subsets."""
     fields: dict[str, Any] = {
         "upstream_bind_config": MARKED,
+        "lb_policy": balancing(shape.balancer),
         **DISCOVERY[shape.resolution],
+        **ejection(shape.outliers),
         **_transport(shape, settings),
         **_http(shape.protocol, shape, settings),
     }
@@ -127,7 +128,7 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
         }
     if shape.origins:
         fields["metadata"] = _described_by(shape.origins[0], shape.subset)
-    return _cluster(shape.name, settings, origins=shape.origins, **fields)
+    return _cluster(shape.name, settings, shape.pool, origins=shape.origins, **fields)
 
 
 def inbound(port: int, protocol: Protocol, settings: MeshSettings) -> Resource:
@@ -155,14 +156,14 @@ def passthrough(settings: MeshSettings) -> tuple[Resource, ...]:
 
 
 def _cluster(
-    name: str, settings: MeshSettings, *, origins: tuple[Key, ...] = (), **fields: Any
+    name: str,
+    settings: MeshSettings,
+    pool: ConnectionPool | None = None,
+    *,
+    origins: tuple[Key, ...] = (),
+    **fields: Any,
 ) -> Resource:
-    cluster = Cluster(
-        name=name,
-        connect_timeout=duration(settings.connect_timeout),
-        circuit_breakers=CIRCUIT_BREAKERS,
-        **fields,
-    )
+    cluster = Cluster(name=name, **connection_fields(pool, settings), **fields)
     return resource(name, cluster.SerializeToString(deterministic=True), origins)
 
 
@@ -184,8 +185,9 @@ def _http(
     options: dict[str, Any] = {}
     is_http = protocol.is_http or protocol is Protocol.AUTO
     tls = shape.tls if shape is not None else None
+    pool = shape.pool if shape is not None else None
     if protocol.is_http2 or (shape is not None and shape.http2):
-        options = {"explicit_http_config": {"http2_protocol_options": {}}}
+        options = {"explicit_http_config": {"http2_protocol_options": http2(pool)}}
     elif protocol is Protocol.AUTO:
         options = {
             "use_downstream_protocol_config": {
@@ -196,9 +198,11 @@ def _http(
     if shape is not None and tls is not None and tls.mode in FOREIGN and is_http:
         options = options or {"explicit_http_config": {"http_protocol_options": {}}}
         options["upstream_http_protocol_options"] = host_decides(tls, shape.identities)
-    if shape is not None and settings is not None and is_http and _may_be_mutual(shape):
-        options = options or {"explicit_http_config": {"http_protocol_options": {}}}
-        options["common_http_protocol_options"] = client_lifetime(settings)
+    if shape is not None and settings is not None and is_http:
+        lifetime = client_lifetime(settings) if _may_be_mutual(shape) else None
+        if common := common_http(pool, lifetime):
+            options = options or {"explicit_http_config": {"http_protocol_options": {}}}
+            options["common_http_protocol_options"] = common
     if not options:
         return {}
     key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -21,11 +21,9 @@ SERVER_SHARE: Final = 0.4
 """Of a certificate's lifetime, after which either side ends a connection (dimensionless)."""
 
 
-def client_lifetime(settings: MeshSettings) -> dict[str, Any]:
-    """Return the common HTTP options of a cluster with mutual TLS."""
-    return {
-        "max_connection_duration": duration(round(settings.workload_cert_ttl * CLIENT_SHARE, 3))
-    }
+def client_lifetime(settings: MeshSettings) -> float:
+    """Return the seconds that a client keeps an HTTP connection with mutual TLS."""
+    return round(settings.workload_cert_ttl * CLIENT_SHARE, 3)
 
 
 def server_lifetime(settings: MeshSettings) -> dict[str, Any]:

@@ -101,12 +101,15 @@ def shape_of(
         port=view.number,
         subset=subset,
         protocol=view.protocol,
-        http2=_upgrades(view.protocol, says.h2_upgrade, settings),
+        http2=_upgrades(view.protocol, says.pool.h2_upgrade if says.pool else "", settings),
         resolution=resolution,
         tls=says.tls,
         automatic=view.hinted and (not chosen or _all_accept(view.endpoints)),
         identities=_expected(view, says.tls),
         servers=servers_of(view, rule, subset, modes) if resolution in RESOLVED else (),
+        balancer=says.balancer,
+        pool=says.pool,
+        outliers=says.outliers,
         origins=() if rule is None else rule.origins,
     )
 

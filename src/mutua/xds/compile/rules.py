@@ -21,6 +21,7 @@ from typing import Final
 
 from mutua.api.destination import ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy
 from mutua.api.object import DESTINATION_RULES, Key
+from mutua.api.traffic import ConnectionPool, LoadBalancer, OutlierDetection
 from mutua.model.service import Service
 from mutua.model.settings import MeshSettings
 from mutua.model.workload import Workload
@@ -50,14 +51,21 @@ class Effective:
         tls: How to dial, None for automatic mTLS.
         flag: The TLS mode by which endpoints are flagged, None for automatic mTLS.  It inherits
             where `tls` does not: a real inconsistency upstream (section 3.4).
-        passthrough: Whether to dial wherever the client was going.
-        h2_upgrade: "UPGRADE", "DO_NOT_UPGRADE", or "" for the mesh's default.
+        balancer: How to choose an endpoint, None for the default.
+        pool: How to treat connections, None for the default.
+        outliers: When to leave an endpoint out, None for never.
     """
 
     tls: ClientTls | None = None
     flag: TlsMode | None = None
-    passthrough: bool = False
-    h2_upgrade: str = ""
+    balancer: LoadBalancer | None = None
+    pool: ConnectionPool | None = None
+    outliers: OutlierDetection | None = None
+
+    @property
+    def passthrough(self) -> bool:
+        """Whether to dial wherever the client was going."""
+        return self.balancer is not None and self.balancer.simple == "PASSTHROUGH"
 
 
 NO_RULE: Final = Effective()
@@ -94,15 +102,17 @@ class Rule:
             merged = replace(
                 own,
                 tls=base.tls if own.tls is None else own.tls,
-                passthrough=base.passthrough if own.passthrough is None else own.passthrough,
-                h2_upgrade=own.h2_upgrade or base.h2_upgrade,
+                balancer=base.balancer if own.balancer is None else own.balancer,
+                pool=base.pool if own.pool is None else own.pool,
+                outliers=base.outliers if own.outliers is None else own.outliers,
             )
         flags = (_flag(policy, port) for policy in (own, self.policy))
         return Effective(
             tls=merged.tls,
             flag=next((mode for mode in flags if mode is not None), None),
-            passthrough=bool(merged.passthrough),
-            h2_upgrade="" if merged.h2_upgrade == "DEFAULT" else merged.h2_upgrade,
+            balancer=merged.balancer,
+            pool=merged.pool,
+            outliers=merged.outliers,
         )
 
     def visible_in(self, namespace: str) -> bool:

@@ -201,25 +201,78 @@ def test_destination_rules_that_are_stored(spec: dict[str, Any]) -> None:
     )
 
 
-def test_what_a_rule_says_without_effect_is_named() -> None:
-    policy = {
-        "tls": {"mode": "DISABLE"},
-        "loadBalancer": {"simple": "RANDOM"},
-        "outlierDetection": {"interval": "1s"},
-        "connectionPool": {
-            "tcp": {"maxConnections": 1},
-            "http": {"maxRetries": 1, "h2UpgradePolicy": "UPGRADE"},
-        },
-        "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "PASSTHROUGH"}}],
-    }
-    subset = {"name": "a", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+# fmt: off
+WITHOUT_EFFECT: list[tuple[dict[str, Any], list[str]]] = [
+    ({"loadBalancer": {"simple": "RANDOM"}},                              []),
+    ({"outlierDetection": {"consecutive5xxErrors": 3, "interval": "5m"}}, []),
+    ({"connectionPool": {"tcp": {"maxConnections": 1}, "http": {"maxRetries": 1, "idleTimeout": "1h"}}}, []),
+    ({"outlierDetection": {"consecutiveErrors": 3}},                      ["outlierDetection.consecutiveErrors"]),
+    ({"loadBalancer": {"consistentHash": {"useSourceIp": True}}},         ["loadBalancer.consistentHash"]),
+    ({"loadBalancer": {"simple": "RANDOM", "warmupDurationSecs": "10s"}}, ["loadBalancer.warmupDurationSecs"]),
+    ({"loadBalancer": {"localityLbSetting": {"enabled": False}}},         ["loadBalancer.localityLbSetting"]),
+    ({"connectionPool": {"tcp": {"idleTimeout": "1h", "maxConnectionDuration": "1h"}}}, ["connectionPool.tcp.maxConnectionDuration", "connectionPool.tcp.idleTimeout"]),
+    ({"connectionPool": {"http": {"useClientProtocol": True}}},           ["connectionPool.http.useClientProtocol"]),
+]
+OF_A_WHOLE_POLICY: list[tuple[dict[str, Any], list[str]]] = [
+    ({"tunnel": {"targetHost": "a", "targetPort": 1}},                    ["tunnel"]),
+    ({"proxyProtocol": {"version": "V1"}},                                ["proxyProtocol"]),
+    ({"retryBudget": {"percent": 20}},                                    ["retryBudget"]),
+]
+TRAFFIC_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"connectionPool": {}},                                              "connectionPool: Required value"),
+    ({"connectionPool": {"tcp": {"connectTimeout": "soon"}}},             "tcp.connectTimeout: Invalid value"),
+    ({"connectionPool": {"tcp": {"connectTimeout": "0s"}}},               "tcp.connectTimeout: Invalid value"),
+    ({"connectionPool": {"tcp": {"idleTimeout": "1500us"}}},              "whole milliseconds"),
+    ({"connectionPool": {"tcp": {"tcpKeepalive": {"time": "10h"}}}},      "tcpKeepalive.time: Invalid value"),
+    ({"connectionPool": {"tcp": {"tcpKeepalive": {"interval": "1ms"}}}},  "tcpKeepalive.interval: Invalid value"),
+    ({"connectionPool": {"tcp": {"tcpKeepalive": {"probes": 200}}}},      "tcpKeepalive.probes: Invalid value"),
+    ({"connectionPool": {"tcp": {"maxConnections": -1}}},                 "tcp.maxConnections: Invalid value"),
+    ({"connectionPool": {"http": {"idleTimeout": "-1s"}}},                "http.idleTimeout: Invalid value"),
+    ({"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE", "useClientProtocol": True}}}, "useClientProtocol: Invalid value"),
+    ({"outlierDetection": {"interval": "0s"}},                            "interval: Invalid value"),
+    ({"outlierDetection": {"baseEjectionTime": "x"}},                     "baseEjectionTime: Invalid value"),
+    ({"outlierDetection": {"maxEjectionPercent": 101}},                   "maxEjectionPercent: Invalid value"),
+    ({"outlierDetection": {"minHealthPercent": 101}},                     "minHealthPercent: Invalid value"),
+    ({"outlierDetection": {"consecutiveLocalOriginFailures": 1}},         "consecutiveLocalOriginFailures: Invalid value"),
+]
+# fmt: on
 
-    verdict = judge(DESTINATION_RULES, {"host": "a", "trafficPolicy": policy, "subsets": [subset]})
 
-    assert [warning.partition(":")[0] for warning in verdict.warnings] == [
-        "spec.trafficPolicy.outlierDetection",
-        "spec.trafficPolicy.loadBalancer",
-        "spec.trafficPolicy.connectionPool.tcp",
-        "spec.trafficPolicy.connectionPool.http.maxRetries",
-        "spec.subsets[0].trafficPolicy.loadBalancer",
+def everywhere(policy: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return a rule for each place that a policy may stand in, and the place's path."""
+    entry = {"portLevelSettings": [{"port": {"number": 80}, **policy}]}
+    return [
+        ("spec.trafficPolicy", {"trafficPolicy": policy}),
+        ("spec.trafficPolicy.portLevelSettings[0]", {"trafficPolicy": entry}),
+        (
+            "spec.subsets[0].trafficPolicy",
+            {"subsets": [{"name": "a", "trafficPolicy": policy}]},
+        ),
+        (
+            "spec.subsets[0].trafficPolicy.portLevelSettings[0]",
+            {"subsets": [{"name": "a", "trafficPolicy": entry}]},
+        ),
     ]
+
+
+@pytest.mark.parametrize(("policy", "expected"), WITHOUT_EFFECT + OF_A_WHOLE_POLICY)
+def test_what_a_rule_says_without_effect_is_named(
+    policy: dict[str, Any], expected: list[str]
+) -> None:
+    places = everywhere(policy)
+    if (policy, expected) in OF_A_WHOLE_POLICY:
+        places = [one for one in places if "portLevelSettings" not in one[0]]
+    for path, spec in places:
+        verdict = judge(DESTINATION_RULES, {"host": "a", **spec})
+
+        assert verdict.errors == []
+        named = [warning.partition(":")[0] for warning in verdict.warnings]
+        assert named == [f"{path}.{name}" for name in expected]
+
+
+@pytest.mark.parametrize(("policy", "complaint"), TRAFFIC_REFUSED)
+def test_traffic_policies_that_are_refused(policy: dict[str, Any], complaint: str) -> None:
+    for path, spec in everywhere(policy):
+        verdict = judge(DESTINATION_RULES, {"host": "a", **spec})
+
+        assert [path in str(one) and complaint in str(one) for one in verdict.errors] == [True]

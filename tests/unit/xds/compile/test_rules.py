@@ -8,6 +8,7 @@ import pytest
 
 from mutua.api.destination import TlsMode, parse_destination_rule
 from mutua.api.service_entry import Resolution
+from mutua.api.traffic import ConnectionPool, LoadBalancer, OutlierDetection
 from mutua.model.service import Service, ServiceName
 from mutua.model.settings import MeshSettings
 from mutua.model.workload import Workload
@@ -154,12 +155,45 @@ def test_effective(
     assert (says.flag.value if says.flag else None) == flag
 
 
-def test_what_else_a_rule_says() -> None:
-    policy = {
-        "loadBalancer": {"simple": "PASSTHROUGH"},
-        "connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}},
-    }
-    rule_found = found([rule("a", WEB, "r", policy=policy)], client("a"))
+TIGHT = {"connectionPool": {"tcp": {"maxConnections": 7}, "http": {"maxRetries": 3}}}
+WIDE = {"connectionPool": {"http": {"h2UpgradePolicy": "UPGRADE"}}}
+EJECTING = {"outlierDetection": {"interval": "1m30s"}}
+RANDOM = {"loadBalancer": {"simple": "RANDOM"}}
+THROUGH = {"loadBalancer": {"simple": "PASSTHROUGH"}}
+
+
+def says(**fields: Any) -> Effective:
+    return Effective(**fields)
+
+
+SEVEN = ConnectionPool(max_connections=7, max_retries=3)
+UPGRADING = ConnectionPool(h2_upgrade="UPGRADE")
+NINETY = OutlierDetection(interval=90.0)
+
+
+# fmt: off
+BLOCKS: list[Any] = [
+    #            policy                                    subset         port  effective
+    pytest.param({**THROUGH, **WIDE},                      None,          80,   says(balancer=LoadBalancer("PASSTHROUGH"), pool=UPGRADING), id="of the rule"),
+    pytest.param({**TIGHT, **EJECTING},                    {},            80,   says(pool=SEVEN, outliers=NINETY),                          id="a subset without any inherits"),
+    pytest.param({**TIGHT, **EJECTING},                    RANDOM,        80,   says(pool=SEVEN, outliers=NINETY, balancer=LoadBalancer("RANDOM")), id="and adds"),
+    pytest.param({**TIGHT, **RANDOM},                      WIDE,          80,   says(pool=UPGRADING, balancer=LoadBalancer("RANDOM")),      id="a block replaces a block as a whole"),
+    pytest.param({**TIGHT, "portLevelSettings": [port(80, **RANDOM)]},         None,          80,   says(balancer=LoadBalancer("RANDOM")),                      id="a port's entry inherits nothing"),
+    pytest.param({**TIGHT, "portLevelSettings": [port(80, **RANDOM)]},         None,          81,   says(pool=SEVEN),                                           id="and is for its port"),
+    pytest.param({**TIGHT, "portLevelSettings": [port(80, **RANDOM)]},         EJECTING,      80,   says(balancer=LoadBalancer("RANDOM"), outliers=NINETY),     id="a subset inherits the port's entry"),
+    pytest.param(TIGHT,                                    {"portLevelSettings": [port(80, **RANDOM)]}, 80, says(balancer=LoadBalancer("RANDOM")),                  id="a port's entry of a subset neither"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("policy", "subset", "port", "expected"), BLOCKS)
+def test_what_else_a_rule_says(
+    policy: dict[str, Any], subset: dict[str, Any] | None, port: int, expected: Effective
+) -> None:
+    subsets = [] if subset is None else [{"name": "v1", "trafficPolicy": subset}]
+    if subset == {}:
+        del subsets[0]["trafficPolicy"]
+    rule_found = found([rule("a", WEB, "r", policy=policy, subsets=subsets)], client("a"))
 
     assert rule_found is not None
-    assert rule_found.effective(80) == Effective(passthrough=True, h2_upgrade="UPGRADE")
+    assert rule_found.effective(port, "" if subset is None else "v1") == expected
