@@ -5,9 +5,11 @@
     TCP, detected; headless                   ADDRESS_P for every endpoint
     TLS of a ServiceEntry without address     0.0.0.0_P, by server name
     TCP of a ServiceEntry with a network      0.0.0.0_P, by destination
-    TCP of a ServiceEntry without address     0.0.0.0_P, everything else; the oldest wins
+    TCP of a ServiceEntry without address     0.0.0.0_P, everything else; the first wins
     detected, of a ServiceEntry without one   0.0.0.0_P, as HTTP and as everything else
 
+First is what the client's namespace keeps to itself, then what others export to it by name, then
+what everybody sees; of each the oldest.
 Specification: istio-semantics section 3.1.
 """
 
@@ -53,7 +55,7 @@ def shared_ports(views: Iterable[tuple[PortView, bool]]) -> dict[int, SharedPort
     """Return what the listeners 0.0.0.0_P are made of, by port.
 
     Args:
-        views: Ports of Services, oldest first, each with whether its TLS is the mesh's.
+        views: Ports of Services, the first to win, each with whether its TLS is the mesh's.
     """
     ports: dict[int, SharedPort] = defaultdict(SharedPort)
     for view, ours in views:

@@ -25,7 +25,7 @@ from mutua.model.workload import Workload
 from mutua.xds.compile import clusters, endpoints, outbound
 from mutua.xds.compile.block import Block, make_block
 from mutua.xds.compile.clusters import FOREIGN, OutboundShape
-from mutua.xds.compile.exports import is_public, is_visible
+from mutua.xds.compile.exports import is_public, is_visible, precedence
 from mutua.xds.compile.listening import own_listeners, shared_ports, shares_port
 from mutua.xds.compile.memo import Memo, layer
 from mutua.xds.compile.modes import ModeIndex
@@ -67,6 +67,7 @@ class SharedCompiler:
         self._rules: RuleIndex | None = None
         self._particular: list[PortView] = []
         self._public: list[_Choice] = []
+        self._ages: Mapping[ServiceName, int] = {}
         self._varying: frozenset[int] = frozenset()
         self._by_choices: dict[tuple[tuple[int, int], ...], SharedLayers] = {}
         self._by_scope: dict[Scope, SharedLayers] = {}
@@ -116,6 +117,7 @@ class SharedCompiler:
     def _divide(self, snapshot: MeshSnapshot, rules: RuleIndex) -> None:
         """Tell Services that all clients see alike from the others, and make the common layers."""
         self._usage = Counter(service.hostname for service in snapshot.services)
+        self._ages = {name: age for age, name in enumerate(self._blocks)}
         public: list[Block] = []
         particular: list[Block] = []
         for block in self._blocks.values():
@@ -154,16 +156,32 @@ class SharedCompiler:
         ]
         # Of several entries for one host, its own namespace's comes first.
         chosen.sort(key=lambda one: not self._is_preferred(one[0], scope))
-        key = tuple((id(view), id(rule)) for view, rule in chosen)
+        on_ports = self._in_order(chosen, scope.namespace)
+        key = tuple((id(view), id(rule)) for view, rule in (*chosen, *on_ports))
         if key not in self._by_choices:
-            self._by_choices[key] = self._layers(chosen, self._before.get(scope, NOTHING))
+            before = self._before.get(scope, NOTHING)
+            self._by_choices[key] = self._layers(chosen, on_ports, before)
         return self._by_choices[key]
+
+    def _in_order(self, chosen: Iterable[_Choice], namespace: str) -> list[_Choice]:
+        """Return what shares ports whose listeners are not the same for all, the first to win."""
+
+        def place(one: _Choice) -> tuple[int, int]:
+            service = one[0].service
+            return precedence(service, namespace, self._settings), self._ages[service.id]
+
+        if not self._varying:
+            return []
+        both = (one for one in (*self._public, *chosen) if one[0].number in self._varying)
+        return sorted(both, key=place)
 
     def _is_preferred(self, view: PortView, scope: Scope) -> bool:
         service = view.service
         return self._usage[service.hostname] > 1 and service.id.namespace == scope.namespace
 
-    def _layers(self, chosen: Sequence[_Choice], before: SharedLayers) -> SharedLayers:
+    def _layers(
+        self, chosen: Sequence[_Choice], on_ports: Sequence[_Choice], before: SharedLayers
+    ) -> SharedLayers:
         made, assigned = [], []
         for view, rule in chosen:
             for subset in subsets_of(rule):
@@ -175,7 +193,7 @@ class SharedCompiler:
         return SharedLayers(
             layer(made, before.clusters),
             layer(assigned, before.endpoints),
-            layer(self._scope_listeners(chosen), before.listeners),
+            layer(self._scope_listeners(chosen, on_ports), before.listeners),
         )
 
     def _assignment(self, shape: OutboundShape, view: PortView, rule: Rule | None) -> Resource:
@@ -190,14 +208,13 @@ class SharedCompiler:
             one for one in views if one[0].number not in self._varying
         )
 
-    def _scope_listeners(self, chosen: Sequence[_Choice]) -> Iterator[Resource]:
+    def _scope_listeners(
+        self, chosen: Sequence[_Choice], on_ports: Sequence[_Choice]
+    ) -> Iterator[Resource]:
         for view, rule in chosen:
             for key, make in own_listeners(view, self._settings, ours=_is_ours(view, rule)):
                 yield self._memo.get(key, make)
-        if self._varying:
-            yield from self._shared_listeners(
-                one for one in (*self._public, *chosen) if one[0].number in self._varying
-            )
+        yield from self._shared_listeners(on_ports)
 
     def _shared_listeners(self, chosen: Iterable[_Choice]) -> Iterator[Resource]:
         seen = ((view, _is_ours(view, rule)) for view, rule in chosen)

@@ -3,6 +3,7 @@
 istio-semantics 3.1 to 3.6 and 6.
 """
 
+# ruff: noqa: E501 - tables
 from typing import Any
 
 import pytest
@@ -386,6 +387,56 @@ def test_tcp_goes_by_address_by_network_or_takes_everything() -> None:
     ranges = shared["filter_chains"][0]["filter_chain_match"]["prefix_ranges"]
     assert ranges == [{"address_prefix": "10.8.1.0", "prefix_len": 24}]
     assert "outbound|9000||c" in str(shared["default_filter_chain"])
+
+
+def taker(resources: ProxyResources) -> str:
+    """Return the cluster of connections to port 9000 that nobody else has an address for."""
+    last = readable(resources, LISTENER)["0.0.0.0_9000"]["default_filter_chain"]["filters"][-1]
+    return str(last["typed_config"]["cluster"])
+
+
+# fmt: off
+TAKERS = [
+    #            entries, oldest first: namespace, exportTo                    for shop, far
+    pytest.param([("shop", "*"), ("shop", "*")],                               "a", "a", id="the oldest"),
+    pytest.param([("far", "*"), ("shop", ".")],                                "b", "a", id="what a namespace keeps to itself comes first"),
+    pytest.param([("shop", "."), ("far", "*")],                                "a", "b", id="whatever its age"),
+    pytest.param([("far", "*"), ("far", "shop")],                              "b", "a", id="then what is exported to it by name"),
+    pytest.param([("far", "shop"), ("shop", ".")],                             "b", "",  id="which is not its own"),
+    pytest.param([("shop", "*"), ("far", "*"), ("far", ".")],                  "a", "c", id="then what everybody sees"),
+    pytest.param([("shop", ".,far"), ("shop", "."), ("far", ".")],             "a", "c", id="its own is its own, exported or not"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("entries", "shop", "far"), TAKERS)
+@pytest.mark.parametrize("ruled", ["", "a", "b"])
+def test_who_takes_a_port_that_several_entries_claim(
+    entries: list[tuple[str, str]], shop: str, far: str, ruled: str
+) -> None:
+    made = [
+        service_entry(
+            namespace,
+            name,
+            RAW,
+            name=name,
+            created=f"2026-01-01T00:00:0{age}Z",
+            exportTo=exported.split(","),
+        )
+        for age, (name, (namespace, exported)) in enumerate(zip("abc", entries, strict=False))
+    ]
+    # A rule about one of them says nothing about its place.
+    rules = [destination_rule("istio-system", ruled, tls("DISABLE"))] if ruled else []
+    objects = mesh(*reversed(made), *rules)
+
+    def expected(name: str) -> str:
+        return f"outbound|9000||{name}" if name else "PassthroughCluster"
+
+    assert taker(compiled(objects)) == expected(shop)
+    if far:
+        assert taker(compiled(objects, OTHER)) == expected(far)
+    else:
+        assert "0.0.0.0_9000" not in readable(compiled(objects, OTHER), LISTENER)
 
 
 def test_a_kubernetes_service_owns_its_name() -> None:
