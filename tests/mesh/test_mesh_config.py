@@ -67,6 +67,24 @@ kind: Pod
 metadata: {{name: outsider, namespace: default}}
 spec: {{containers: [{{name: c, image: curl}}]}}
 """
+LOCAL = """
+apiVersion: v1
+kind: Pod
+metadata: {name: local, namespace: shop, labels: {app: local}}
+spec:
+  containers:
+  - {name: a, image: x, command: [python3, -m, http.server, --bind, 127.0.0.1, "8080"]}
+  - {name: b, image: x, command: [python3, -m, http.server, --bind, 127.0.0.1, "8081"]}
+  - name: c
+    image: x
+    command: [python3, -m, http.server, "8082"]
+    readinessProbe: {tcpSocket: {port: 8082}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: local, namespace: shop}
+spec: {selector: {app: local}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
 HYBRID, CLASSICAL = "X25519MLKEM768", "X25519"
 
 
@@ -216,6 +234,27 @@ def test_unknown_destinations_can_be_refused(shop: Shop) -> None:
         "a host that nobody knows is refused",
     )
     assert shop.curl(*status, "http://web/") == "200"
+
+
+def test_an_application_that_listens_on_the_loopback_device_only_is_met_there(shop: Shop) -> None:
+    shop.mesh.apply(LOCAL)
+    shop.mesh.kubectl("wait", "pod/local", "-n", "shop", "--for=condition=Ready")
+    status = ("-o", "/dev/null", "-w", "%{http_code}")
+    assert shop.curl(*status, "http://local/") == "503"
+
+    shop.settings(inboundTrafficPolicy={"mode": "LOCALHOST"})
+
+    eventually(lambda: shop.curl(*status, "http://local/") == "200", "the application answers")
+    pods = shop.mesh.get("pods", "-n", "shop")["items"]
+    (address,) = (one["status"]["podIP"] for one in pods if one["metadata"]["name"] == "local")
+    # A port that no Service declares stays where it is: at the pod's address.
+    assert shop.curl(*status, f"http://{address}:8081/") == "503"
+    assert shop.curl(*status, f"http://{address}:8082/") == "200"
+
+    shop.settings(inboundTrafficPolicy={"mode": "PASSTHROUGH"})
+
+    eventually(lambda: shop.curl(*status, "http://local/") == "503", "nothing is at its address")
+    shop.mesh.kubectl("delete", "pod/local", "service/local", "-n", "shop")
 
 
 def test_another_root_namespace_moves_the_mesh_wide_policy(shop: Shop) -> None:

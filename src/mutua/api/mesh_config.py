@@ -89,6 +89,8 @@ class MeshConfig:
         enable_auto_mtls: Whether clients use mTLS wherever the server can.
         allow_any_outbound: Whether unknown destinations are passed through (ALLOW_ANY) or
             refused (REGISTRY_ONLY).
+        inbound_to_localhost: Whether proxies find the applications behind declared ports at
+            127.0.0.1 (LOCALHOST) instead of the pod's address (PASSTHROUGH).
         connect_timeout: Seconds a proxy waits for a TCP connection upstream.
         detection_timeout: Seconds a proxy waits for the first bytes that tell what a connection
             is; 0 waits for ever.
@@ -107,6 +109,7 @@ class MeshConfig:
     trust_domain_aliases: tuple[str, ...] = ()
     enable_auto_mtls: bool = True
     allow_any_outbound: bool = True
+    inbound_to_localhost: bool = False
     connect_timeout: float = 10.0
     detection_timeout: float = 0.0
     dns_refresh_rate: float = 60.0

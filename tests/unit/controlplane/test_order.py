@@ -315,11 +315,11 @@ async def test_a_policy_says_which_of_its_ports_change_nothing() -> None:
 
 async def test_a_rule_says_what_of_it_has_no_effect() -> None:
     async with mesh() as found:
-        policy = {"outlierDetection": {}, "tls": {"mode": "DISABLE"}}
+        policy = {"proxyProtocol": {}, "tls": {"mode": "DISABLE"}}
         await found.rule("x", "web", trafficPolicy=policy)
         await found.says("in force on 3 of 3 client proxies", DESTINATION_RULES, "x")
         stored = await found.store.get(DESTINATION_RULES, "shop", "x")
-        assert "spec.trafficPolicy.outlierDetection" in condition(stored, "Ignored")["message"]
+        assert "spec.trafficPolicy.proxyProtocol" in condition(stored, "Ignored")["message"]
 
 
 async def test_a_rule_that_all_refuse_is_held_back_and_others_flow() -> None:

@@ -53,7 +53,7 @@ MESH_CONFIG: Final[Struct] = struct(
     dnsRefreshRate=STRING,
     enableAutoMtls=BOOLEAN,
     h2UpgradePolicy=enum("DO_NOT_UPGRADE", "UPGRADE"),
-    inboundTrafficPolicy=struct("InboundTrafficPolicy", mode=enum("PASSTHROUGH")),
+    inboundTrafficPolicy=struct("InboundTrafficPolicy", mode=enum("PASSTHROUGH", "LOCALHOST")),
     meshMTLS=_TLS,
     outboundTrafficPolicy=struct("OutboundTrafficPolicy", mode=enum("ALLOW_ANY", "REGISTRY_ONLY")),
     pathNormalization=struct("ProxyPathNormalization", normalization=enum(*NORMALIZATIONS)),

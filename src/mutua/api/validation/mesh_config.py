@@ -208,6 +208,7 @@ def _needs_tls_1_3(tls: Mapping[str, Any]) -> bool:
 
 def _settings(tree: Mapping[str, Any], base: T) -> T:
     policy = _plain(tree.get("outboundTrafficPolicy")).get("mode")
+    inbound = _plain(tree.get("inboundTrafficPolicy")).get("mode")
     normalization = _plain(tree.get("pathNormalization")).get("normalization") or "DEFAULT"
     upgrade = tree.get("h2UpgradePolicy")
     given: dict[str, Any] = {
@@ -216,6 +217,7 @@ def _settings(tree: Mapping[str, Any], base: T) -> T:
         "trust_domain_aliases": tuple(tree.get("trustDomainAliases") or ()),
         "enable_auto_mtls": tree.get("enableAutoMtls"),
         "allow_any_outbound": None if policy is None else policy == "ALLOW_ANY",
+        "inbound_to_localhost": None if inbound is None else inbound == "LOCALHOST",
         "connect_timeout": parse_duration(tree.get("connectTimeout") or ""),
         "detection_timeout": parse_duration(tree.get("protocolDetectionTimeout") or ""),
         "dns_refresh_rate": parse_duration(tree.get("dnsRefreshRate") or ""),

@@ -7,7 +7,8 @@
     BlackHoleCluster         nowhere
 
 Upstream sockets of outbound clusters carry a firewall mark, or capture would send them round in
-circles; those to the application come from 127.0.0.6 instead, which capture knows too.
+circles; those to the application come from 127.0.0.6 instead, which capture knows too, or go to
+127.0.0.1, which is never captured.
 Specification: istio-semantics sections 2.1, 3.2 and 3.4.
 """
 
@@ -37,6 +38,7 @@ from mutua.xds.compile.traffic import (
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
 from mutua.xds.resource import Resource, resource
 
+LOCALHOST: Final = "127.0.0.1"
 INBOUND_SOURCE: Final = "127.0.0.6"
 """Source address of connections to the application (section 2.1)."""
 
@@ -132,8 +134,10 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
 
 
 def inbound(port: int, protocol: Protocol, settings: MeshSettings) -> Resource:
-    """Return the cluster for a port of the application."""
-    return _cluster(names.inbound_cluster(port), settings, **_to_application(), **_http(protocol))
+    """Return the cluster for a port of the application that a Service exposes."""
+    name = names.inbound_cluster(port)
+    where = _to_localhost(name, port) if settings.inbound_to_localhost else _to_application()
+    return _cluster(name, settings, **where, **_http(protocol))
 
 
 def passthrough(settings: MeshSettings) -> tuple[Resource, ...]:
@@ -173,6 +177,19 @@ def _to_application() -> dict[str, Any]:
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "upstream_bind_config": {"source_address": source},
+    }
+
+
+def _to_localhost(name: str, port: int) -> dict[str, Any]:
+    """Return how an application is met that listens on the loopback device only.
+
+    Capture lets through what goes to 127.0.0.1, whatever it comes from.
+    """
+    address = {"socket_address": {"address": LOCALHOST, "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
     }
 
 
