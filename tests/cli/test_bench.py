@@ -78,6 +78,7 @@ def test_progress_goes_to_standard_error(
 ) -> None:
     assert document
     assert "measuring: memory" in finished.stderr
+    assert "Warning" not in finished.stderr
 
 
 def test_connections_opened_after_an_exec_get_all_their_bytes() -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from mutua.analysis.annotations import SUPPRESS
+from mutua.analysis.codes import NO_SIDECAR
 from mutua.api.object import Object
 from mutua.cli.bench import floor
 
@@ -82,12 +84,16 @@ def service(name: str, port: int) -> Object:
     }
 
 
+QUIET: Final = {SUPPRESS: NO_SIDECAR.code}
+"""That the prober has no sidecar is the point of it, and not worth a warning per flip."""
+
+
 def policy(mode: str) -> Object:
     """Return the namespace's PeerAuthentication."""
     return {
         "apiVersion": "security.istio.io/v1",
         "kind": "PeerAuthentication",
-        "metadata": {"name": "default", "namespace": NAMESPACE},
+        "metadata": {"name": "default", "namespace": NAMESPACE, "annotations": QUIET},
         "spec": {"mtls": {"mode": mode}},
     }
 
