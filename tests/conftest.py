@@ -3,13 +3,20 @@
 import asyncio
 import inspect
 import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mutua.testing import virtual_time
+from mutua.testing.reachability.landscape import Credential
 
 # No example database: the suite also passes in a checkout that its user cannot write to, and a
 # failure prints what reproduces it instead.  How fast a busy machine draws examples says nothing
@@ -39,3 +46,31 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         with asyncio.Runner() as runner:
             runner.run(main)
     return True
+
+
+def _self_signed(common_name: str) -> Credential:
+    """Return a certificate that only those trust who know it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=24))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(common_name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, *form)
+    shown = certificate.public_bytes(serialization.Encoding.PEM)
+    return Credential(shown.decode(), pem.decode())
+
+
+@pytest.fixture(scope="session")
+def self_signed() -> Callable[[str], Credential]:
+    """Return what makes a certificate, for a name, that only those trust who know it."""
+    return _self_signed

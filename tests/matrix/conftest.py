@@ -7,14 +7,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mutua.api.object import (
     DESTINATION_RULES,
@@ -34,7 +30,6 @@ from mutua.testing.reachability.landscape import (
     CLIENT_NAME,
     NAMESPACE,
     Call,
-    Credential,
     calls,
     objects,
 )
@@ -161,34 +156,12 @@ def _list(items: Sequence[Object]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-def _credential(common_name: str) -> Credential:
-    """Return a certificate that only those trust who know it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=24))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(common_name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, *form)
-    shown = certificate.public_bytes(serialization.Encoding.PEM)
-    return Credential(shown.decode(), pem.decode())
-
-
 @pytest.fixture(scope="module")
-def landscape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landscape]:
+def landscape(tmp_path_factory: pytest.TempPathFactory, self_signed: Any) -> Iterator[Landscape]:
     mesh = RunningMesh(Path(tmp_path_factory.mktemp("reach")), name="matrix")
     try:
         mesh.up()
-        mesh.apply(_list(objects(_credential(SERVER_NAME), _credential(CLIENT_NAME))))
+        mesh.apply(_list(objects(self_signed(SERVER_NAME), self_signed(CLIENT_NAME))))
         for wait in ("rollout status sts/db", "wait --for=condition=Ready pod --all"):
             mesh.kubectl(*wait.split(), "-n", NAMESPACE, "--timeout=60s")
         yield Landscape(mesh)

@@ -1,12 +1,13 @@
-"""What a rule says about certificates in files of a proxy that has no such file."""
+"""Certificates of a client's own: from Secrets that rules name, and in files that are not there."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from mutua.testing.running_mesh import RunningMesh
+from mutua.testing.running_mesh import RunningMesh, eventually
 
 NAMESPACE = "shop"
 
@@ -93,3 +94,160 @@ def test_a_file_that_the_proxy_does_not_have_is_named_everywhere(
     finally:
         shop.kubectl("delete", "dr", "bank", "-n", NAMESPACE)
         shop.kubectl("delete", "events", "--all", "-n", NAMESPACE)
+
+
+# The Secrets that a rule names.
+
+BANK = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "vault",
+        "namespace": NAMESPACE,
+        "labels": {"app": "vault", "sidecar.istio.io/inject": "false"},
+    },
+    "spec": {
+        "containers": [
+            {
+                "name": "c",
+                "image": "x",
+                "command": [
+                    *(sys.executable, "-m", "mutua.testing.reachability.server"),
+                    *(f"/etc/bank/{name}" for name in ("tls.crt", "tls.key", "clients.crt")),
+                    *("7001", "7002"),
+                ],
+                "volumeMounts": [{"name": "bank", "mountPath": "/etc/bank"}],
+                "readinessProbe": {"tcpSocket": {"port": 7001}, "periodSeconds": 1},
+            }
+        ],
+        "volumes": [{"name": "bank", "secret": {"secretName": "bank-server"}}],
+    },
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "vault", "namespace": NAMESPACE},
+    "spec": {
+        "selector": {"app": "vault"},
+        "ports": [{"name": "http", "port": 80, "targetPort": 7001}],
+    },
+}
+
+
+def secret(name: str, **data: str) -> dict[str, Any]:
+    files = {key.replace("_", "."): value for key, value in data.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": files}
+
+
+class Vault:
+    """A server that lets in whoever shows one of two certificates."""
+
+    def __init__(self, mesh: RunningMesh, self_signed: Any) -> None:
+        self.mesh = mesh
+        self.server, self.first, self.second = map(self_signed, ("vault", "first", "second"))
+        clients = self.first.certificate + self.second.certificate
+        own = {"tls_crt": self.server.certificate, "tls_key": self.server.key}
+        mesh.apply(json.dumps(secret("bank-server", **own, clients_crt=clients)))
+        for one in (BANK, SERVICE):
+            mesh.apply(json.dumps(one))
+        mesh.apply(MANIFEST.partition("---")[2].partition("---")[0].replace("client", "other"))
+        for pod in ("vault", "other"):
+            mesh.kubectl("wait", f"pod/{pod}", "-n", NAMESPACE, "--for=condition=Ready")
+
+    def rule(self, mode: str) -> None:
+        """Have the client call the vault with TLS, and its proxy ask for Secret `bank`."""
+        tls = {"mode": mode, "credentialName": "bank", "subjectAltNames": ["vault"]}
+        metadata = {"name": "vault", "namespace": NAMESPACE}
+        spec = {
+            "host": "vault",
+            "trafficPolicy": {"tls": tls},
+            "workloadSelector": {"matchLabels": {"app": "client"}},
+        }
+        version = "networking.istio.io/v1"
+        obj = {"apiVersion": version, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
+        self.mesh.apply(json.dumps(obj))
+        self.mesh.kubectl(
+            "wait", "dr/vault", "-n", NAMESPACE, "--for=condition=InForce", "--timeout=30s"
+        )
+
+    def call(self, client: str = "client") -> str:
+        """Return whom the vault takes a client for, "" for nobody, or how the call failed."""
+        curl = ("curl", "-s", "-m", "5", "-w", "\n%{http_code}", "http://vault/")
+        said = self.mesh.kubectl("exec", client, "-n", NAMESPACE, "-c", "c", "--", *curl).stdout
+        body, _, status = said.rpartition("\n")
+        return str(json.loads(body)["proved"]) if status == "200" else status
+
+    def remark(self) -> str:
+        """Return what the rule's status says about its parts."""
+        conditions = self.mesh.get("dr", "vault", "-n", NAMESPACE)["status"]["conditions"]
+        return next(str(one["message"]) for one in conditions if one["type"] == "Ignored")
+
+
+@pytest.fixture(scope="module")
+def vault(shop: RunningMesh, self_signed: Any) -> Vault:
+    return Vault(shop, self_signed)
+
+
+def test_a_client_shows_the_certificate_of_the_secret_that_its_rule_names(vault: Vault) -> None:
+    vault.rule("MUTUAL")
+
+    # Not there: calls fail, and nothing else does.
+    assert vault.call() == "503"
+    eventually(
+        lambda: "Secret shop/bank does not exist; connections fail" in vault.remark(),
+        "the status names the Secret",
+    )
+
+    own = {"tls_crt": vault.first.certificate, "tls_key": vault.first.key}
+    vault.mesh.apply(json.dumps(secret("bank", **own)))
+    eventually(lambda: "Secret shop/bank has no ca.crt" in vault.remark(), "and what it lacks")
+    assert vault.call() == "503"
+
+    vault.mesh.apply(json.dumps(secret("bank", **own, ca_crt=vault.server.certificate)))
+    eventually(lambda: vault.call() == "first", "the vault knows the client")
+    eventually(lambda: vault.remark() == "all of it has an effect", "nothing is missing")
+    assert vault.call("other") == ""  # the rule means other clients: this one calls in plaintext
+
+
+def test_another_certificate_in_the_secret_is_shown_without_a_restart(vault: Vault) -> None:
+    own = {"tls_crt": vault.second.certificate, "tls_key": vault.second.key}
+    vault.mesh.apply(json.dumps(secret("bank", **own)))
+
+    # New connections only: those that are open keep what they were made with.
+    eventually(lambda: vault.call() == "second", "the vault knows the client by its new name")
+
+
+def test_roots_may_be_in_a_secret_of_their_own_and_a_wrong_one_lets_nobody_pass(
+    vault: Vault,
+) -> None:
+    vault.rule("SIMPLE")
+    eventually(lambda: vault.call() == "", "the vault learns no name")
+
+    vault.mesh.apply(json.dumps(secret("bank-cacert", cacert=vault.second.certificate)))
+    eventually(lambda: vault.call() == "503", "the vault is not who the roots say")
+
+    vault.mesh.apply(json.dumps(secret("bank-cacert", cacert=vault.server.certificate)))
+    eventually(lambda: vault.call() == "", "and then it is")
+
+
+def test_a_secret_that_is_no_certificate_is_named(vault: Vault) -> None:
+    vault.rule("MUTUAL")
+    own = {"tls_crt": "no certificate", "tls_key": "no key"}
+    vault.mesh.apply(json.dumps(secret("bank", **own)))
+
+    eventually(lambda: "Secret shop/bank was refused: " in vault.remark(), "the status names it")
+    assert "no key" not in vault.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout
+
+
+def test_no_key_is_shown_by_a_proxys_tools_nor_logged(vault: Vault) -> None:
+    own = {"tls_crt": vault.first.certificate, "tls_key": vault.first.key}
+    vault.mesh.apply(json.dumps(secret("bank", **own, ca_crt=vault.server.certificate)))
+    eventually(lambda: vault.call() == "first", "the vault knows the client")
+    middle = vault.first.key.splitlines()[1]
+
+    shown = vault.mesh.mutua("istioctl", "pc", "all", "client.shop", "-o", "json").stdout
+
+    assert "kubernetes://bank" in shown
+    assert middle not in shown
+    assert middle not in vault.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout

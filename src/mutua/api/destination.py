@@ -10,7 +10,7 @@ judges the content; this module reads what has the right shape.
 Specification: istio-semantics section 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -139,6 +139,21 @@ class DestinationRule:
         if "." in host or "*" in host:
             return host
         return f"{host}.{self.namespace}.svc.{dns_domain}"
+
+    def tls_blocks(self) -> Iterator[tuple[str, ClientTls]]:
+        """Yield every `tls` block and its path."""
+        policies = [("spec.trafficPolicy", self.policy)]
+        policies += [
+            (f"spec.subsets[{one.name}].trafficPolicy", one.policy) for one in self.subsets
+        ]
+        for path, policy in policies:
+            if policy is None:
+                continue
+            entries = [(path, policy)]
+            entries += [
+                (f"{path}.portLevelSettings[{port}]", entry) for port, entry in policy.ports.items()
+            ]
+            yield from ((f"{where}.tls", one.tls) for where, one in entries if one.tls is not None)
 
 
 def parse_destination_rule(obj: Object) -> DestinationRule:

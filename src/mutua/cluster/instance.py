@@ -44,6 +44,7 @@ from mutua.controlplane.certificates.service import CertificateService
 from mutua.controlplane.certificates.serving import ServingCertificate
 from mutua.controlplane.coherence.coherence import Coherence
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.ledger.keeper import Keeper, Program
 from mutua.controlplane.mesh_config import LiveSettings, Report
 from mutua.controlplane.proxy_container import InjectionSettings
@@ -166,6 +167,9 @@ class ControlPlaneInstance:
         self._plane = ControlPlane(
             store, clock=clock, settings=self._settings, report=around.report
         )
+        self._credentials = Credentials(store)
+        self._credentials.on_change = self._plane.reconsider_status
+        self._plane.remarks.credential_fault = self._credentials.fault
         self._plane.knows_proxies = False  # until those that run already are connected
         self._trust_domain = TrustDomainFollower(
             self._settings, self._authority, self._plane, around.agent
@@ -260,6 +264,7 @@ class ControlPlaneInstance:
         """What runs, in start order."""
         return {
             "settings": self._follow_settings,
+            "credentials": self._credentials.run,
             "control plane": self._plane.run,
             "ledger": self._keeper.run,
             "guard": self._guard.run,
@@ -358,7 +363,7 @@ class ControlPlaneInstance:
     async def _serve_proxies(self, ready: Ready) -> None:
         sidecars = self._around.sidecars
         try:
-            await sidecars.connect(self._plane, self._witness)
+            await sidecars.connect(self._plane, self._witness, self._credentials)
             self._plane.knows_proxies = True
             ready()
             await asyncio.Event().wait()

@@ -27,13 +27,21 @@ from mutua.api.object import Object
 from mutua.cluster.node.sidecar import SIDECAR, SidecarPlan, SidecarProvider
 from mutua.controlplane.capture import capture_rules
 from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.mesh_config import LiveSettings
 from mutua.controlplane.proxy_settings import proxy_settings
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
 from mutua.runtime.spec import Mount
 from mutua.xds.bootstrap import SDS_SOCKET, XDS_SOCKET, Sidecar, bootstrap
-from mutua.xds.server import LogReader, WorkloadServer, ads_handler, serve_workload
+from mutua.xds.server import (
+    SDS,
+    LogReader,
+    WorkloadServer,
+    ads_handler,
+    delta_handler,
+    serve_workload,
+)
 from mutua.xds.sighting import Sighting
 
 CONFIG: Final = "/etc/istio/config/envoy.json"
@@ -65,29 +73,34 @@ class MeshSidecars(SidecarProvider):
     envoy: Path
     settings: LiveSettings
     _control_plane: ControlPlane | None = None
+    _credentials: Credentials | None = None
     _witness: Witness = lambda _uid: lambda _sighting: None
     _logs: LogReader = field(default_factory=LogReader)
     _secrets: dict[str, WorkloadServer] = field(default_factory=dict)
-    _folders: dict[str, Path] = field(default_factory=dict)
+    _folders: dict[str, tuple[Path, str]] = field(default_factory=dict)  # with the namespace
     _servers: dict[str, WorkloadServer] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def connect(self, control_plane: ControlPlane, witness: Witness) -> None:
+    async def connect(
+        self, control_plane: ControlPlane, witness: Witness, credentials: Credentials | None = None
+    ) -> None:
         """Serve every proxy the configuration of a control plane, until `disconnect`.
 
         Args:
             control_plane: Where configuration comes from.
             witness: Told what proxies see of callers without mutual TLS.
+            credentials: Where Secrets come from that rules name; None for nowhere.
         """
         async with self._turn:
             self._control_plane, self._witness = control_plane, witness
+            self._credentials = credentials
             for uid in self._folders:
                 await self._open(uid)
 
     async def disconnect(self) -> None:
         """End every proxy's stream of configuration; they keep what they have."""
         async with self._turn:
-            self._control_plane = None
+            self._control_plane = self._credentials = None
             servers = [self._servers.pop(uid) for uid in tuple(self._servers)]
             async with asyncio.TaskGroup() as group:
                 for server in servers:
@@ -102,7 +115,7 @@ class MeshSidecars(SidecarProvider):
         if uid not in self._secrets:
             self._secrets[uid] = await self._serve_secrets(pod, folders)
         async with self._turn:
-            self._folders[uid] = folders["xds"]
+            self._folders[uid] = folders["xds"], pod["metadata"]["namespace"]
             await self._open(uid)
         config = folders["proxy"] / "envoy.json"
         config.write_text(json.dumps(bootstrap(self._describe(pod))))
@@ -130,6 +143,8 @@ class MeshSidecars(SidecarProvider):
             server = self._servers.pop(pod_uid, None)
             if self._control_plane is not None:
                 self._control_plane.remove(pod_uid)
+            if self._credentials is not None:
+                self._credentials.remove(pod_uid)
         for one in (server, self._secrets.pop(pod_uid, None)):
             if one is not None:
                 await one.stop()
@@ -152,8 +167,11 @@ class MeshSidecars(SidecarProvider):
         if self._control_plane is None or uid in self._servers:
             return
         feed = self._control_plane.add(uid)
+        folder, namespace = self._folders[uid]
         handlers = [ads_handler(feed), self._logs.handler(self._witness(uid))]
-        path = self._folders[uid] / Path(XDS_SOCKET).name
+        if self._credentials is not None:
+            handlers.append(delta_handler(SDS, self._credentials.feed(uid, namespace)))
+        path = folder / Path(XDS_SOCKET).name
         self._servers[uid] = await serve_workload({path: handlers})
 
     async def _serve_secrets(self, pod: Object, folders: dict[str, Path]) -> WorkloadServer:

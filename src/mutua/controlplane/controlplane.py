@@ -132,6 +132,10 @@ class ControlPlane:
         self._knows_proxies = known
         self._status.wake()
 
+    def reconsider_status(self) -> None:
+        """Note that what is remarked on policies and rules may have changed."""
+        self._status.wake()
+
     def add(self, pod_uid: str, name: str = "") -> Feed:
         """Start to serve the proxy of a pod, and return its feed; the same one until `remove`.
 

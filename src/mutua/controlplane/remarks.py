@@ -4,13 +4,14 @@ What admission warned of when it was stored, and entries for ports that the work
 do not have: the latter is analysis's finding, and changes with pods and Services.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from typing import Final
 
 from mutua.analysis import peer_authentication
 from mutua.analysis.codes import SERVICE_PORT, UNKNOWN_PORT
 from mutua.analysis.mesh import Mesh
+from mutua.api.destination import ClientTls, DestinationRule, TlsMode, parse_destination_rule
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES, Object, Resource
 from mutua.api.security import PeerAuthentication, check_peer_authentication
 from mutua.api.validation.destination import check_destination_rule
@@ -27,15 +28,30 @@ Lister = Callable[[Resource, str], Iterable[Object]]
 
 
 class Remarks:
-    """Makes remarks; those that cost something are made anew only when they may have changed."""
+    """Makes remarks; those that cost something are made anew only when they may have changed.
+
+    Attributes:
+        credential_fault: Returns what is wrong with the Secret that a rule of a namespace names.
+    """
 
     def __init__(self, listed: Lister) -> None:
+        self.credential_fault: Callable[[str, ClientTls], str] = lambda _namespace, _tls: ""
         self._listed = listed
         self._known: dict[tuple[str, str], tuple[tuple[object, ...], list[str]]] = {}
 
     def on_rule(self, obj: Object) -> list[str]:
-        """Return what of a DestinationRule has no effect, by itself."""
-        return list(check_destination_rule(obj).warnings)
+        """Return what of a DestinationRule has no effect, by itself or for want of a Secret."""
+        found = list(check_destination_rule(obj).warnings)
+        return found + list(self._on_credentials(parse_destination_rule(obj)))
+
+    def _on_credentials(self, rule: DestinationRule) -> Iterator[str]:
+        if rule.selector is None:
+            return  # admission warns of that
+        for path, tls in rule.tls_blocks():
+            if not tls.credential_name or tls.mode not in {TlsMode.SIMPLE, TlsMode.MUTUAL}:
+                continue
+            if fault := self.credential_fault(rule.namespace, tls):
+                yield f"{path}.credentialName: {fault}; connections fail until that is repaired"
 
     def on_policy(
         self, obj: Object, policy: PeerAuthentication, snapshot: MeshSnapshot

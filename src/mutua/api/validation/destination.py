@@ -41,18 +41,24 @@ def _warnings(spec: Object) -> Iterator[str]:
     for index, subset in enumerate(spec.get("subsets") or ()):
         path = f"spec.subsets[{index}].trafficPolicy"
         policies.append((path, subset.get("trafficPolicy") or {}))
+    selects = bool(match_labels(spec.get("workloadSelector")))
     for path, policy in policies:
-        yield from _without_effect(path, policy)
+        yield from _without_effect(path, policy, selects=selects)
         for index, entry in enumerate(policy.get("portLevelSettings") or ()):
-            yield from _without_effect(f"{path}.portLevelSettings[{index}]", entry)
+            where = f"{path}.portLevelSettings[{index}]"
+            yield from _without_effect(where, entry, selects=selects)
 
 
-def _without_effect(path: str, policy: Object) -> Iterator[str]:
+def _without_effect(path: str, policy: Object, *, selects: bool) -> Iterator[str]:
     yield from traffic_warnings(path, policy)
-    if (policy.get("tls") or {}).get("credentialName"):
+    credential = (policy.get("tls") or {}).get("credentialName") or ""
+    if credential.startswith(_CONFIG_MAP):
+        yield f"{path}.tls.credentialName: ConfigMaps are not read here; name a Secret"
+    elif credential and not selects:
         yield (
-            f"{path}.tls.credentialName: sidecars read no Secrets here; name files with "
-            "clientCertificate, privateKey and caCertificates"
+            f"{path}.tls.credentialName: sidecars are given a Secret only by a rule with a "
+            "workloadSelector; add one, or name files with clientCertificate, privateKey and "
+            "caCertificates"
         )
 
 

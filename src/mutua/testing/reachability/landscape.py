@@ -163,7 +163,7 @@ def _ways(addresses: dict[str, str]) -> Iterator[_Way]:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A certificate that vouches for itself.
+    """A certificate and its key.
 
     Attributes:
         certificate: PEM.

@@ -27,6 +27,7 @@ INBOUND_PASSTHROUGH_CLUSTER: Final = "InboundPassthroughCluster"
 BLACK_HOLE_CLUSTER: Final = "BlackHoleCluster"
 
 SDS_CLUSTER: Final = "sds-grpc"
+XDS_CLUSTER: Final = "xds-grpc"
 """Static cluster of the bootstrap: the agent's secret discovery service."""
 
 CERTIFICATE_SECRET: Final = "default"  # noqa: S105 - a name

@@ -1,10 +1,12 @@
 """A client's TLS towards servers that are not the mesh's: modes SIMPLE and MUTUAL of a rule.
 
     SIMPLE    verify the server, prove nothing
-    MUTUAL    prove who we are with the rule's own certificate, from files of the proxy
+    MUTUAL    prove who we are with the rule's own certificate
 
-Files are named in the configuration itself: a missing one makes Envoy refuse the cluster, so that
-the rule is held back and its status says which file.
+Either names files of the proxy, or a Secret (`credentialName`).  Files are named in the
+configuration itself: a missing one makes Envoy refuse the cluster, so that the rule is held back
+and its status says which file.  A Secret is asked for by name: as long as it is missing,
+connections fail, and the rule's status says so.
 Specification: istio-semantics sections 3.4 and 3.6.
 """
 
@@ -13,11 +15,15 @@ from typing import Any, Final
 
 from mutua.api.destination import ClientTls, TlsMode
 from mutua.model.settings import MeshSettings
-from mutua.xds.compile.tls import TLS, exactly, tls_parameters
+from mutua.xds.compile.tls import CREDENTIALS, TLS, exactly, tls_parameters
 from mutua.xds.proto import UpstreamTlsContext, pack
 
 SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 """What a rule without `caCertificates` trusts: Istio's "system", where Debian has it."""
+
+SECRETS: Final = "kubernetes://"
+ROOTS: Final = "-cacert"
+"""What Secrets are called among proxies, and what the one with the roots is (section 2.9)."""
 
 HTTP2_ALPN: Final = ("h2",)
 
@@ -33,13 +39,19 @@ def foreign_tls(
         http2: Whether the cluster speaks HTTP/2.
         expected: Names that a ServiceEntry gives the server; the rule's own beat them.
     """
-    common: dict[str, Any] = {
-        "tls_params": tls_parameters(settings.tls_defaults),
-        "validation_context": _validation(tls, expected),
-    }
+    common: dict[str, Any] = {"tls_params": tls_parameters(settings.tls_defaults)}
+    if tls.credential_name and not tls.insecure_skip_verify:
+        common["combined_validation_context"] = {
+            "default_validation_context": {"match_typed_subject_alt_names": _named(tls, expected)},
+            "validation_context_sds_secret_config": _secret(tls.credential_name + ROOTS),
+        }
+    else:
+        common["validation_context"] = _validation(tls, expected)
     if http2:
         common["alpn_protocols"] = HTTP2_ALPN
-    if tls.mode is TlsMode.MUTUAL:
+    if tls.mode is TlsMode.MUTUAL and tls.credential_name:
+        common["tls_certificate_sds_secret_configs"] = [_secret(tls.credential_name)]
+    elif tls.mode is TlsMode.MUTUAL:
         common["tls_certificates"] = [
             {
                 "certificate_chain": {"filename": tls.client_certificate},
@@ -67,5 +79,12 @@ def _validation(tls: ClientTls, expected: Iterable[str]) -> dict[str, Any]:
     context: dict[str, Any] = {"trusted_ca": {"filename": tls.ca_certificates or SYSTEM_ROOTS}}
     if tls.ca_crl:
         context["crl"] = {"filename": tls.ca_crl}
-    matchers = [matcher for name in names(tls, expected) for matcher in exactly(name)]
-    return context | {"match_typed_subject_alt_names": matchers}
+    return context | {"match_typed_subject_alt_names": _named(tls, expected)}
+
+
+def _named(tls: ClientTls, expected: Iterable[str]) -> list[dict[str, Any]]:
+    return [matcher for name in names(tls, expected) for matcher in exactly(name)]
+
+
+def _secret(name: str) -> dict[str, Any]:
+    return {"name": f"{SECRETS}{name}", "sds_config": CREDENTIALS}

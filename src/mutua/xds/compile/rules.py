@@ -108,7 +108,7 @@ class Rule:
             )
         flags = (_flag(policy, port) for policy in (own, self.policy))
         return Effective(
-            tls=merged.tls,
+            tls=merged.tls if self.selector else _without_secret(merged.tls),
             flag=next((mode for mode in flags if mode is not None), None),
             balancer=merged.balancer,
             pool=merged.pool,
@@ -235,6 +235,11 @@ def _covers(wider: frozenset[str], narrower: frozenset[str]) -> bool:
 
 def _matches(wildcard: str, hostname: str) -> bool:
     return hostname.endswith(wildcard[1:])
+
+
+def _without_secret(tls: ClientTls | None) -> ClientTls | None:
+    """Return what a rule for all clients says: not everybody is to be given a Secret (3.6)."""
+    return replace(tls, credential_name="") if tls is not None and tls.credential_name else tls
 
 
 NOTHING: Final = TrafficPolicy()

@@ -9,37 +9,47 @@ from typing import Any, Final
 
 from mutua.api.mesh_config import TlsProfile, TlsVersion
 from mutua.model.settings import MeshSettings
-from mutua.xds.compile.names import CERTIFICATE_SECRET, SDS_CLUSTER, SERVER_ALPN, TRUST_SECRET
+from mutua.xds.compile.names import (
+    CERTIFICATE_SECRET,
+    SDS_CLUSTER,
+    SERVER_ALPN,
+    TRUST_SECRET,
+    XDS_CLUSTER,
+)
 from mutua.xds.proto import DownstreamTlsContext, RawBuffer, UpstreamTlsContext, pack
 
 TLS: Final = "envoy.transport_sockets.tls"
 RAW: Final = "envoy.transport_sockets.raw_buffer"
 
-SDS: Final = {
-    "api_config_source": {
-        "api_type": "DELTA_GRPC",
-        "transport_api_version": "V3",
-        "set_node_on_first_message_only": True,
-        "grpc_services": [
-            {
-                "envoy_grpc": {
-                    "cluster_name": SDS_CLUSTER,
-                    # Envoy's default ceiling, 30 s, suits a remote server; the agent is local.
-                    "retry_policy": {
-                        "retry_back_off": {
-                            "base_interval": {"nanos": 50_000_000},
-                            "max_interval": {"seconds": 1},
-                        }
-                    },
-                }
-            }
-        ],
-    },
-    # Zero: a listener or cluster waits for its certificate for as long as it takes.
-    "initial_fetch_timeout": {},
-    "resource_api_version": "V3",
-}
-"""Where secrets come from."""
+
+def _secrets_from(cluster: str, patience: dict[str, Any]) -> dict[str, Any]:
+    """Return where secrets come from.
+
+    Args:
+        cluster: Who serves them.
+        patience: How long listeners and clusters wait for one, as a duration; {} for ever.
+    """
+    # Envoy's default ceiling, 30 s, suits a remote server; these are local.
+    back_off = {"base_interval": {"nanos": 50_000_000}, "max_interval": {"seconds": 1}}
+    service = {"cluster_name": cluster, "retry_policy": {"retry_back_off": back_off}}
+    return {
+        "api_config_source": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": service}],
+        },
+        "initial_fetch_timeout": patience,
+        "resource_api_version": "V3",
+    }
+
+
+SDS: Final = _secrets_from(SDS_CLUSTER, {})
+"""Where the mesh's secrets come from; nobody goes on without one."""
+
+CREDENTIALS: Final = _secrets_from(XDS_CLUSTER, {"seconds": 1})
+"""Where Secrets come from that users name.  One that is not there fails the connections that need
+it, and must not keep a proxy from confirming anything else."""
 
 
 def tls_parameters(profile: TlsProfile) -> dict[str, Any]:

@@ -201,6 +201,25 @@ def test_destination_rules_that_are_stored(spec: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("credential", "selector", "words"),
+    [
+        ("bank", {}, "only by a rule with a workloadSelector"),
+        ("bank", SELECTOR, ""),
+        ("configmap://bank", SELECTOR, "ConfigMaps are not read here"),
+    ],
+)
+def test_whether_a_secret_has_an_effect(
+    credential: str, selector: dict[str, Any], words: str
+) -> None:
+    tls = {"mode": "SIMPLE", "credentialName": credential}
+    spec = {"host": "web", "trafficPolicy": {"tls": tls}, "workloadSelector": selector}
+
+    warnings = judge(DESTINATION_RULES, spec).warnings
+
+    assert [words in one for one in warnings] == ([True] if words else [])
+
+
 # fmt: off
 WITHOUT_EFFECT: list[tuple[dict[str, Any], list[str]]] = [
     ({"loadBalancer": {"simple": "RANDOM"}},                              []),

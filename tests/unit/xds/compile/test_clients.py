@@ -221,6 +221,41 @@ def test_foreign_tls_on_a_detected_port_offers_no_token_of_the_mesh() -> None:
     assert "set_filter_state" in str(far["10.96.0.9_81"])
 
 
+def transport(resources: ProxyResources) -> Any:
+    return cluster(resources)["transport_socket"]["typed_config"]
+
+
+@pytest.mark.parametrize("mode", ["SIMPLE", "MUTUAL"])
+def test_a_rule_for_some_clients_has_them_ask_for_its_secret(mode: str) -> None:
+    names = tls(mode, credentialName="bank", subjectAltNames=["spiffe://a/b"])
+    chosen = {"matchLabels": {"app": "client"}}
+    context = transport(compiled(mesh(rule(names, workloadSelector=chosen))))["common_tls_context"]
+
+    validation = context["combined_validation_context"]
+    asked = validation["validation_context_sds_secret_config"]
+    assert asked["name"] == "kubernetes://bank-cacert"
+    assert asked["sds_config"]["initial_fetch_timeout"] == "1s"  # nobody waits for it for ever
+    (matcher,) = validation["default_validation_context"]["match_typed_subject_alt_names"]
+    assert matcher["matcher"] == {"exact": "spiffe://a/b"}
+    own = [one["name"] for one in context.get("tls_certificate_sds_secret_configs", [])]
+    assert own == (["kubernetes://bank"] if mode == "MUTUAL" else [])
+
+
+def test_a_client_may_show_a_secrets_certificate_and_verify_nobody() -> None:
+    names = tls("MUTUAL", credentialName="bank", insecureSkipVerify=True)
+    chosen = {"matchLabels": {"app": "client"}}
+    context = transport(compiled(mesh(rule(names, workloadSelector=chosen))))["common_tls_context"]
+
+    assert context["validation_context"] == {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
+    assert "kubernetes://bank" in str(context["tls_certificate_sds_secret_configs"])
+
+
+def test_a_rule_for_all_clients_gives_nobody_a_secret() -> None:
+    context = transport(compiled(mesh(rule(tls("SIMPLE", credentialName="bank")))))
+
+    assert "kubernetes://" not in str(context)
+
+
 @pytest.mark.parametrize(("policy", "upgraded"), [("UPGRADE", True), ("DO_NOT_UPGRADE", False)])
 def test_a_rule_upgrades_http(policy: str, *, upgraded: bool) -> None:
     pool = {"connectionPool": {"http": {"h2UpgradePolicy": policy}}}

@@ -1,0 +1,181 @@
+"""Secrets that DestinationRules name with `credentialName`, for the proxies that ask for them.
+
+A rule names a Secret of its own namespace, and selects clients there; only their proxies are told
+to ask.  A proxy asks on its own socket and is served Secrets of its pod's namespace, no others:
+
+    kubernetes://NAME         certificate and key    of Secret NAME
+    kubernetes://NAME-cacert  roots, perhaps a CRL   of Secret NAME-cacert, else of NAME
+
+    kubernetes.io/tls   tls.crt  tls.key  ca.crt  ca.crl
+    generic             cert     key      cacert  crl
+
+Keys pass through this process from the store to the proxy's socket and are written nowhere.
+Source: istio-semantics 2.9 and 3.6; istio pilot/pkg/credentials/kube.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from mutua.api.destination import ClientTls, TlsMode
+from mutua.api.object import SECRETS, Object
+from mutua.lifecycle.supervisor import Ready
+from mutua.store.mirror import Change, Mirror
+from mutua.store.port import ObjectStore
+from mutua.xds.feed import Feed
+from mutua.xds.proto import message, type_url
+from mutua.xds.resource import Layer, Resource, ResourceSet
+from mutua.xds.subscription import Rejection
+
+MESSAGE: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
+SECRET: Final = type_url(MESSAGE)
+
+PREFIX: Final = "kubernetes://"
+ROOTS: Final = "-cacert"
+
+CHAIN_KEYS: Final = ("cert", "tls.crt")
+KEY_KEYS: Final = ("key", "tls.key")
+ROOTS_KEYS: Final = ("cacert", "ca.crt")
+CRL_KEYS: Final = ("crl", "ca.crl")
+
+MAX_STREAMS: Final = 256
+"""Streams of one proxy at a time: Envoy opens one per Secret that rules name.  One more ends the
+oldest."""
+
+
+class Credentials:
+    """The Secrets of all namespaces, served by namespace.
+
+    Attributes:
+        on_change: Called when what `fault` says may have changed.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        """Prepare; nothing is served before `run`.
+
+        Args:
+            store: Where the Secrets are.
+        """
+        self.on_change: Callable[[], None] = lambda: None
+        self._secrets = Mirror(store, SECRETS)
+        self._secrets.subscribe(self._changed)
+        self._feeds: dict[str, tuple[str, Feed]] = {}
+        self._layers: dict[str, Layer] = {}
+        self._refused: dict[tuple[str, str], str] = {}
+        self._generation = 1
+
+    async def run(self, ready: Ready) -> None:
+        """Follow the Secrets until cancelled; ready once they are known."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._secrets.run(), name="mirror secrets")
+            await self._secrets.wait_synced()
+            ready()
+
+    def feed(self, pod_uid: str, namespace: str) -> Feed:
+        """Return what a pod's proxy is served from; the same one until `remove`."""
+        known = self._feeds.get(pod_uid)
+        if known is None:
+            feed = Feed(
+                pod_uid,
+                on_rejection=lambda one: self._note_refusal(namespace, one),
+                max_streams=MAX_STREAMS,
+            )
+            self._feeds[pod_uid] = known = namespace, feed
+            self._publish(namespace, feed)
+        return known[1]
+
+    def remove(self, pod_uid: str) -> None:
+        """Forget a pod."""
+        self._feeds.pop(pod_uid, None)
+
+    def fault(self, namespace: str, tls: ClientTls) -> str:
+        """Return what is wrong with the Secret that a rule of a namespace names, "" for nothing."""
+        name = tls.credential_name
+        own = self._secrets.get(namespace, name)
+        roots = self._secrets.get(namespace, name + ROOTS) or own
+        wanted: list[tuple[Object | None, tuple[str, ...]]] = []
+        if tls.mode is TlsMode.MUTUAL:
+            wanted += [(own, CHAIN_KEYS), (own, KEY_KEYS)]
+        if not tls.insecure_skip_verify:
+            wanted.append((roots, ROOTS_KEYS))
+        for secret, keys in wanted:
+            if secret is None:
+                return f"Secret {namespace}/{name} does not exist"
+            if not _value(secret, keys):
+                return f"Secret {namespace}/{secret['metadata']['name']} has no {keys[1]}"
+        for refused in (name, name + ROOTS):
+            if words := self._refused.get((namespace, refused)):
+                return f"Secret {namespace}/{refused} was refused: {words}"
+        return ""
+
+    def _changed(self, change: Change) -> None:
+        metadata = change.object["metadata"]
+        namespace = metadata.get("namespace") or ""
+        stem = metadata["name"].removesuffix(ROOTS)
+        for name in (stem, stem + ROOTS):
+            self._refused.pop((namespace, name), None)
+        self._layers.pop(namespace, None)
+        self._generation += 1
+        for where, feed in self._feeds.values():
+            if where == namespace:
+                self._publish(namespace, feed)
+        self.on_change()
+
+    def _publish(self, namespace: str, feed: Feed) -> None:
+        if namespace not in self._layers:
+            self._layers[namespace] = Layer(self._resources(namespace))
+        feed.publish({SECRET: ResourceSet(self._layers[namespace])}, self._generation)
+
+    def _resources(self, namespace: str) -> Iterator[Resource]:
+        secrets = {one["metadata"]["name"]: one for one in self._secrets.list(namespace)}
+        for name, obj in secrets.items():
+            chain, key = _value(obj, CHAIN_KEYS), _value(obj, KEY_KEYS)
+            if chain and key:
+                yield _certificate(PREFIX + name, obj, chain, key)
+            elif name.endswith(ROOTS) and _value(obj, ROOTS_KEYS):
+                yield _trust(PREFIX + name, obj)
+            if name + ROOTS not in secrets and _value(obj, ROOTS_KEYS):
+                yield _trust(PREFIX + name + ROOTS, obj)
+
+    def _note_refusal(self, namespace: str, rejection: Rejection) -> None:
+        present = self._layers.get(namespace, Layer()).get(rejection.name)
+        if present is None or present.version != rejection.version:
+            return  # somebody has repaired it meanwhile
+        self._refused[namespace, rejection.name.removeprefix(PREFIX)] = rejection.message
+        self.on_change()
+
+
+def _value(secret: Object, keys: tuple[str, ...]) -> bytes:
+    """Return what the first of these keys holds that the Secret has, b"" without any."""
+    data: Mapping[str, str] = secret.get("data") or {}
+    for key in keys:
+        if data.get(key):
+            try:
+                return base64.b64decode(data[key], validate=True)
+            except binascii.Error:
+                return b""
+    return b""
+
+
+def _certificate(name: str, secret: Object, chain: bytes, key: bytes) -> Resource:
+    body: Any = message(MESSAGE)(name=name)
+    body.tls_certificate.certificate_chain.inline_bytes = chain
+    body.tls_certificate.private_key.inline_bytes = key
+    return _resource(name, secret, body)
+
+
+def _trust(name: str, secret: Object) -> Resource:
+    body: Any = message(MESSAGE)(name=name)
+    body.validation_context.trusted_ca.inline_bytes = _value(secret, ROOTS_KEYS)
+    if crl := _value(secret, CRL_KEYS):
+        body.validation_context.crl.inline_bytes = crl
+    return _resource(name, secret, body)
+
+
+def _resource(name: str, secret: Object, body: Any) -> Resource:
+    """Version a resource by its Secret's: nothing of a key is in what logs and dumps show."""
+    metadata = secret["metadata"]
+    version = f"{metadata.get('uid', '')}/{metadata.get('resourceVersion', '')}"
+    return Resource(name, version, body.SerializeToString(deterministic=True))
