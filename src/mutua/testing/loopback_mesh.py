@@ -140,7 +140,7 @@ def bind_pod(clusters: Iterable[Any], listeners: list[Any], pod: str, ports: Ite
 
 def _send(cluster: Any, address: str, port: int) -> None:
     place = {"socket_address": {"address": address, "port_value": port}}
-    cluster.pop("lb_policy")
+    cluster.pop("lb_policy", None)
     cluster["type"] = "STATIC"
     cluster["load_assignment"] = {
         "cluster_name": cluster["name"],
