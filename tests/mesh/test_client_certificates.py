@@ -1,6 +1,7 @@
 """Certificates of a client's own: from Secrets that rules name, and in files that are not there."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -249,5 +250,8 @@ def test_no_key_is_shown_by_a_proxys_tools_nor_logged(vault: Vault) -> None:
     shown = vault.mesh.mutua("istioctl", "pc", "all", "client.shop", "-o", "json").stdout
 
     assert "kubernetes://bank" in shown
+    table = vault.mesh.mutua("istioctl", "pc", "secret", "client.shop").stdout
+    assert re.search(r"kubernetes://bank +Cert Chain +ACTIVE +true", table)
+    assert re.search(r"kubernetes://bank-cacert +CA +ACTIVE +true", table)
     assert middle not in shown
     assert middle not in vault.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout
