@@ -199,6 +199,8 @@ def test_a_client_shows_the_certificate_of_the_secret_that_its_rule_names(vault:
         lambda: "Secret shop/bank does not exist; connections fail" in vault.remark(),
         "the status names the Secret",
     )
+    found = vault.mesh.mutua("analyze", "-n", NAMESPACE, check=False).stdout
+    assert "Error [IST0101] (DestinationRule shop/vault) there is no Secret shop/bank" in found
 
     own = {"tls_crt": vault.first.certificate, "tls_key": vault.first.key}
     vault.mesh.apply(json.dumps(secret("bank", **own)))

@@ -10,10 +10,13 @@ from mutua.api.object import AUTHORIZATION_POLICIES, Object
 
 
 def analyze(mesh: Mesh) -> Iterator[Message]:
-    """Yield the namespaces of callers that there are not."""
+    """Yield the namespaces of callers that there are not.
+
+    Nothing when there are manifests only, without any namespace: it may be elsewhere.
+    """
     for policy in mesh.of_kind(AUTHORIZATION_POLICIES):
         for path, name in _namespaces(policy):
-            if not any(fnmatchcase(one, _literal(name)) for one in mesh.namespaces):
+            if mesh.namespaces and not _is_there(mesh, name):
                 text = f"no namespace is called {name!r}, so no caller is meant"
                 yield Message(code=NOT_FOUND, origin=origin_of(policy), text=text, path=path)
 
@@ -27,6 +30,7 @@ def _namespaces(policy: Object) -> Iterator[tuple[str, str]]:
                 yield f"spec.rules[{number}].from[{place}].source.namespaces[{position}]", name
 
 
-def _literal(name: str) -> str:
-    """Return a name as a pattern in which only the asterisk means something, as in Istio."""
-    return name.replace("[", "[[]").replace("?", "[?]")
+def _is_there(mesh: Mesh, name: str) -> bool:
+    """Tell whether there is such a namespace; only the asterisk is a pattern, as in Istio."""
+    pattern = name.replace("[", "[[]").replace("?", "[?]")
+    return any(fnmatchcase(one, pattern) for one in mesh.namespaces)

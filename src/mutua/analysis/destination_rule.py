@@ -8,6 +8,7 @@ from mutua.analysis.codes import (
     EMPTY_SUBSET,
     EMPTY_TLS,
     MERGED,
+    NOT_FOUND,
     OVERSHADOWED,
     REPLACED,
     RULE_PORT,
@@ -20,7 +21,7 @@ from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.rules import is_meant, origin, services_for
 from mutua.analysis.wording import listed
 from mutua.api.destination import ClientTls, DestinationRule, TlsMode, TrafficPolicy
-from mutua.api.object import DESTINATION_RULES
+from mutua.api.object import DESTINATION_RULES, SECRETS
 from mutua.model.inbound import target_port
 from mutua.model.service import Service
 from mutua.policy.destination_rule import find_rule
@@ -41,6 +42,7 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
         yield from _subsets(mesh, rule, services)
         for path, policy in _policies(rule):
             yield from _verification(rule, path, policy)
+            yield from _credentials(mesh, rule, path, policy)
             yield from _replaced(rule, path, policy)
             if "*" not in rule.host:
                 yield from _ports(mesh, rule, path, policy, services)
@@ -134,6 +136,27 @@ def _verification(rule: DestinationRule, path: str, policy: TrafficPolicy) -> It
 def _is_unverified(tls: ClientTls, rule: DestinationRule) -> bool:
     is_exempt = bool(tls.credential_name) and rule.selector is not None
     return tls.mode in VERIFYING and not tls.ca_certificates and not is_exempt
+
+
+def _credentials(
+    mesh: Mesh, rule: DestinationRule, path: str, policy: TrafficPolicy
+) -> Iterator[Message]:
+    """Yield Secrets that a rule names and that there are not."""
+    if rule.selector is None or not mesh.namespaces:
+        return  # it is not read; or there are manifests only, and the Secret may be elsewhere
+    secrets = (one["metadata"] for one in mesh.of_kind(SECRETS))
+    known = {one["name"] for one in secrets if one["namespace"] == rule.namespace}
+    blocks = [(f"{path}.tls", policy.tls)]
+    blocks += [(f"{path}.portLevelSettings", entry.tls) for entry in policy.ports.values()]
+    for where, tls in blocks:
+        if tls is None or tls.mode not in VERIFYING or not tls.credential_name:
+            continue
+        name = tls.credential_name
+        suffices = {name} if tls.mode is TlsMode.MUTUAL else {name, f"{name}-cacert"}
+        if not suffices & known and not (tls.insecure_skip_verify and tls.mode is TlsMode.SIMPLE):
+            text = f"there is no Secret {rule.namespace}/{name}, so connections fail"
+            at = f"{where}.credentialName"
+            yield Message(code=NOT_FOUND, origin=origin(rule), text=text, path=at)
 
 
 def _replaced(rule: DestinationRule, path: str, policy: TrafficPolicy) -> Iterator[Message]:

@@ -25,6 +25,8 @@ WORD: Final = 8
 
 def exposed_pods(mesh: Mesh) -> Iterator[Object]:
     """Yield a running pod with a sidecar for each workload that a Service leads to."""
+    if mesh.settings.inbound_to_localhost:
+        return  # there the proxy hands connections to 127.0.0.1
     for group in mesh.groups():
         if group.is_meshed and any(mesh.exposing(group)):
             running = [one for one in group.pods if _runs(one)]

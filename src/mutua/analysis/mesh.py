@@ -19,6 +19,7 @@ from mutua.api.object import (
     AUTHORIZATION_POLICIES,
     NAMESPACES,
     PODS,
+    SECRETS,
     SERVICE_ENTRIES,
     Object,
     Resource,
@@ -33,8 +34,8 @@ from mutua.model.workload import Endpoint, Workload
 from mutua.policy.injection import SYSTEM_NAMESPACES
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
 
-READS: Final = (*INPUTS, AUTHORIZATION_POLICIES, NAMESPACES, *TEMPLATED)
-"""The kinds that analysis looks at; further ones are only looked up by name."""
+READS: Final = (*INPUTS, AUTHORIZATION_POLICIES, NAMESPACES, SECRETS, *TEMPLATED)
+"""The kinds that analysis looks at.  Of Secrets only the names."""
 
 
 class Mesh:

@@ -3,7 +3,8 @@
 A proxy that must learn a protocol waits for the client's first bytes.  Where the server speaks
 first, both wait:
 
-    port AUTO                        every client's proxy waits, for ever
+    port AUTO                        every client's proxy waits, for ever or, with
+                                     protocolDetectionTimeout, for so long
     port TCP, server PERMISSIVE      the server's proxy waits some seconds for clients without a
                                      sidecar
 """
@@ -82,9 +83,11 @@ def _silence(mesh: Mesh, service: Service, port: ServicePort) -> Iterator[Messag
     if not speaks:
         return
     if port.protocol is Protocol.AUTO:
+        patience = mesh.settings.detection_timeout
         text = (
             f"port {port.number}: {speaks} servers speak first, and proxies wait for the client's "
-            f"first bytes to learn the protocol, so connections hang; "
+            "first bytes to learn the protocol, so connections "
+            f"{f'are held up for {patience:g} s' if patience else 'hang'}; "
         )
         text += (
             "set protocol: TCP"

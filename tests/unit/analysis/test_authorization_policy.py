@@ -38,3 +38,9 @@ def test_names_and_patterns_of_some_that_do_exist_are_fine(name) -> None:
 @pytest.mark.parametrize("name", ["*-us", "store*", "sho?", "[s]hop"])
 def test_a_pattern_of_none_is_named(name) -> None:
     assert len(found(name)) == 1
+
+
+def test_manifests_without_namespaces_do_not_tell_which_there_are() -> None:
+    found = analyze(Mesh(by_resource(policy("elsewhere"))))
+
+    assert "IST0101" not in {one.code.code for one in found}

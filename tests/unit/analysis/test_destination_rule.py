@@ -220,3 +220,52 @@ def test_a_mesh_wide_wildcard_does_not_come_first() -> None:
     wide = destination_rule("istio-system", "*.local", MUTUAL, name="wide")
 
     assert said(exact, wide) == []
+
+
+def secret(name: str, where: str = "shop"):
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": where, "name": name},
+        "data": {},
+    }
+
+
+def with_credential(mode: str, **extra):
+    tls = {"mode": mode, "credentialName": "bank", **extra}
+    selector = {"matchLabels": {"app": "ui"}}
+    return destination_rule("shop", "web", {"tls": tls}, workloadSelector=selector)
+
+
+@pytest.mark.parametrize(
+    ("rule", "secrets"),
+    [
+        pytest.param(with_credential("MUTUAL"), [], id="none"),
+        pytest.param(with_credential("SIMPLE"), [], id="none, for the roots alone"),
+        pytest.param(with_credential("MUTUAL"), [secret("bank-cacert")], id="only the roots"),
+        pytest.param(with_credential("MUTUAL"), [secret("bank", "store")], id="in a namespace off"),
+    ],
+)
+def test_a_secret_that_there_is_not_is_named(rule, secrets) -> None:
+    found = [one for one in said(rule, *secrets) if one[0] == "IST0101"]
+
+    path = "spec.trafficPolicy.tls.credentialName"
+    text = "there is no Secret shop/bank, so connections fail"
+    assert found == [("IST0101", "rule", path, text)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "secrets"),
+    [
+        pytest.param(with_credential("MUTUAL"), [secret("bank")], id="both in one"),
+        pytest.param(with_credential("SIMPLE"), [secret("bank-cacert")], id="the roots"),
+        pytest.param(with_credential("SIMPLE", insecureSkipVerify=True), [], id="not needed"),
+        pytest.param(
+            destination_rule("shop", "web", {"tls": {"mode": "SIMPLE", "credentialName": "bank"}}),
+            [],
+            id="not read: the rule selects no client",
+        ),
+    ],
+)
+def test_a_secret_that_there_is_or_that_nobody_needs_is_not(rule, secrets) -> None:
+    assert "IST0101" not in {code for code, *_ in said(rule, *secrets)}

@@ -9,6 +9,7 @@ import pytest
 from mutua.analysis.analyze import analyze
 from mutua.analysis.listeners import analyzer, exposed_pods, listening
 from mutua.analysis.mesh import Mesh
+from mutua.model.settings import MeshSettings
 from mutua.testing.mesh import by_resource, deployment, namespace, pod, service
 
 SHOP = namespace("shop")
@@ -86,3 +87,9 @@ def test_one_running_pod_of_each_workload_with_sidecar_and_service_is_asked() ->
 
     assert [one["metadata"]["name"] for one in exposed_pods(mesh)] == ["web"]
     assert list(exposed_pods(Mesh(by_resource(SHOP, SERVICE, PLAIN)))) == []
+
+
+def test_nobody_is_asked_where_proxies_hand_connections_to_loopback() -> None:
+    mesh = Mesh(by_resource(SHOP, SERVICE, WEB), MeshSettings(inbound_to_localhost=True))
+
+    assert list(exposed_pods(mesh)) == []

@@ -6,6 +6,7 @@ from mutua.analysis.analyze import analyze
 from mutua.analysis.mesh import Mesh
 from mutua.analysis.ports import server_first
 from mutua.model.service import ServicePort, port_protocol
+from mutua.model.settings import MeshSettings
 from mutua.testing.mesh import by_resource, deployment, namespace, peer_authentication, service
 
 SHOP = namespace("shop")
@@ -15,9 +16,9 @@ def port(name: str, number: int, target: int | None = None):
     return {"name": name, "port": number, "targetPort": target or number}
 
 
-def mesh(*ports, workload=True, extra=()):
+def mesh(*ports, workload=True, extra=(), settings=None):
     owner = [deployment("shop", "db", *(one["targetPort"] for one in ports))] if workload else []
-    return Mesh(by_resource(SHOP, service("shop", "db", *ports), *owner, *extra))
+    return Mesh(by_resource(SHOP, service("shop", "db", *ports), *owner, *extra), settings)
 
 
 def codes(found):
@@ -57,7 +58,14 @@ def test_a_server_first_port_that_proxies_would_guess_is_named_whatever_the_mode
 
         assert codes(found) == ["MUT0109 Service shop/db", "IST0118 Service shop/db"]
         assert "NATS servers speak first" in found[0].text
+        assert "so connections hang; " in found[0].text
         assert "call the port tcp-nats" in found[0].text
+
+
+def test_where_proxies_guess_for_a_time_it_is_said_for_how_long() -> None:
+    (found, *_) = analyze(mesh(port("nats", 4222), settings=MeshSettings(detection_timeout=1.5)))
+
+    assert "so connections are held up for 1.5 s; " in found.text
 
 
 @pytest.mark.parametrize(
