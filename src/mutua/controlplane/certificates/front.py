@@ -19,10 +19,11 @@ import ssl
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+
+from typing_extensions import override
 
 from mutua.controlplane.certificates.tls import ALPN
-from mutua.foundation.errors import Unavailable
 
 HANDSHAKE: Final = 5.0
 """Seconds a client gets for its TLS handshake."""
@@ -32,9 +33,6 @@ CONNECTIONS: Final = 1024
 
 CONNECTIONS_OF_ONE: Final = 64
 """Open connections of one address, that is one pod."""
-
-CHUNK: Final = 64 * 1024
-"""Bytes copied at once; TLS records carry at most 16 KiB."""
 
 PAUSE: Final = 0.1
 """Seconds without accepting after the system had no descriptor left."""
@@ -67,7 +65,7 @@ class TlsFront:
         self._backend = backend
         self._context: ssl.SSLContext | None = None
         self._peers: dict[str, Peer] = {}
-        self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._transports: dict[str, asyncio.Transport] = {}
         self._open: Counter[str] = Counter()
 
     @property
@@ -84,7 +82,7 @@ class TlsFront:
         self._context = context
         for name, peer in self._peers.items():
             if peer.certificate:
-                self._writers[name].transport.abort()
+                self._transports[name].abort()
 
     def peer(self, name: str) -> Peer | None:
         """Return who is behind a peer of the gRPC server, None when they are gone.
@@ -118,65 +116,77 @@ class TlsFront:
         return full
 
     async def _converse(self, accepted: socket.socket, address: str, tls: ssl.SSLContext) -> None:
-        writer: asyncio.StreamWriter | None = None
+        end, transport = _End(), None
         try:
-            reader, writer = await _handshake(accepted, tls)
-            session = writer.get_extra_info("ssl_object")
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: end, accepted, ssl=tls, ssl_handshake_timeout=HANDSHAKE
+            )
+            session = transport.get_extra_info("ssl_object")
             if session.selected_alpn_protocol() in ALPN:
                 certificate = session.getpeercert(binary_form=True) or b""
-                await self._pass_on(reader, writer, Peer(certificate, address))
-        except (OSError, Unavailable) as error:  # ssl.SSLError and TimeoutError are OSErrors
+                await self._pass_on(transport, end, Peer(certificate, address))
+        except OSError as error:  # ssl.SSLError and TimeoutError are OSErrors
             log.info("connection ended", extra={"address": address, "reason": str(error)})
         finally:
-            accepted.close() if writer is None else writer.transport.abort()
+            accepted.close() if transport is None else transport.abort()
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer
-    ) -> None:
+    async def _pass_on(self, front: asyncio.Transport, end: "_End", peer: Peer) -> None:
         name = f"mutua-ca-{secrets.token_hex(16)}"
+        loop, back_end = asyncio.get_running_loop(), _End()
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             inner.bind(f"\0{name}")
-            await asyncio.get_running_loop().sock_connect(inner, str(self._backend))
-            back_reader, back_writer = await asyncio.open_unix_connection(sock=inner)
+            await loop.sock_connect(inner, str(self._backend))
+            back, _ = await loop.create_unix_connection(lambda: back_end, sock=inner)
         except BaseException:
             inner.close()
             raise
-        self._peers[name], self._writers[name] = peer, writer
+        self._peers[name], self._transports[name] = peer, front
         try:
-            async with asyncio.TaskGroup() as group:
-                pumps = [
-                    group.create_task(_pump(reader, back_writer)),
-                    group.create_task(_pump(back_reader, writer)),
-                ]
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                for pump in pumps:
-                    pump.cancel()
-        except* OSError:
-            pass  # one side is gone, and that is how connections end
+            end.join(back)
+            back_end.join(front)
+            await asyncio.wait((end.lost, back_end.lost), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            del self._peers[name], self._writers[name]
-            back_writer.transport.abort()
+            del self._peers[name], self._transports[name]
+            back.abort()
 
 
-async def _handshake(
-    accepted: socket.socket, tls: ssl.SSLContext
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=CHUNK, loop=loop)
-    transport, protocol = await loop.connect_accepted_socket(
-        lambda: asyncio.StreamReaderProtocol(reader, loop=loop),
-        accepted,
-        ssl=tls,
-        ssl_handshake_timeout=HANDSHAKE,
-    )
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+class _End(asyncio.Protocol):
+    """One of two connections: what arrives on it is written to the other one at once.
 
+    Callbacks and no streams: those would wake a task of their own for every few hundred bytes.
+    Nothing is read before there is another one, nor while too much waits to be written here.
+    """
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
+    def __init__(self) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.Transport
+        self._other: asyncio.Transport
+
+    def join(self, other: asyncio.Transport) -> None:
+        self._other = other
+        self._transport.resume_reading()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.pause_reading()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._other.write(data)
+
+    @override
+    def pause_writing(self) -> None:
+        self._other.pause_reading()
+
+    @override
+    def resume_writing(self) -> None:
+        self._other.resume_reading()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(None)
