@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from mutua.foundation.errors import Unavailable
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
+from mutua.identity.crl import leaf_facts, sign_lists
 from mutua.identity.csr import new_request
 from mutua.identity.material import below, self_signed
 from mutua.identity.x509 import Credential, intermediate_ca, self_signed_ca
@@ -81,6 +83,37 @@ def test_an_expired_leaf_is_refused() -> None:
     authority = Authority(old, "td", past)
     with pytest.raises(Refused, match="expired"):
         handshake_in_memory(issue(authority), authority.bundle)
+
+
+def test_a_list_ends_what_it_names_and_only_that() -> None:
+    kicked, kept = issue(OURS), issue(OURS)
+    serial, _ = leaf_facts(kicked.chain_pem)
+    bundle = replace(OURS.bundle, crl=sign_lists([ROOT], [serial], number=1, now=CLOCK.now()))
+
+    assert handshake_in_memory(kept, bundle).uris == (str(WEB),)
+    with pytest.raises(Refused, match="revoked"):
+        handshake_in_memory(kicked, bundle)
+
+
+def test_an_authority_without_a_list_counts_only_where_all_have_one() -> None:
+    middle = intermediate_ca(ROOT, lifetime=DAY, clock=CLOCK)
+    credential = issue(Authority(below(self_signed(ROOT), middle), "td", CLOCK))
+    bundle = replace(OURS.bundle, crl=sign_lists([middle], [], number=1, now=CLOCK.now()))
+
+    assert handshake_in_memory(credential, bundle).uris == (str(WEB),)
+    with pytest.raises(Refused, match="CRL"):
+        handshake_in_memory(credential, replace(bundle, checks_authorities=True))
+
+
+def test_what_a_revoked_authority_issued_is_refused_where_all_have_a_list() -> None:
+    middle = intermediate_ca(ROOT, lifetime=DAY, clock=CLOCK)
+    credential = issue(Authority(below(self_signed(ROOT), middle), "td", CLOCK))
+    serial, _ = leaf_facts(middle.chain_pem)
+    lists = sign_lists([middle, ROOT], [serial], number=1, now=CLOCK.now())
+    bundle = replace(OURS.bundle, crl=lists, checks_authorities=True)
+
+    with pytest.raises(Refused, match="revoked"):
+        handshake_in_memory(credential, bundle)
 
 
 def test_a_bundle_that_cannot_be_read_is_a_refusal() -> None:

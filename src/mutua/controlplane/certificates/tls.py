@@ -1,15 +1,9 @@
-"""The TLS side of the certificate service's port: what it proves itself with, whom it believes.
+"""The TLS side of the certificate service's port: what it proves itself with, whom it believes."""
 
-Python's ssl reads certificates from files.  The key must not be in one, so all of it passes through
-a file in memory, which only this process can open and which is gone when it is closed.
-"""
-
-import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
+from mutua.controlplane.tls import mutual_tls
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.x509 import Credential
 
@@ -34,28 +28,11 @@ def server_context(server: Credential, bundle: TrustBundle) -> ssl.SSLContext:
         server: The server's certificate chain and key.
         bundle: What client certificates are verified against.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = mutual_tls(ssl.PROTOCOL_TLS_SERVER, server, bundle)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     # A resumed session would not be verified against today's bundle.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.set_alpn_protocols([*ALPN])
-    with _memory_file(server.key.pem() + server.chain_pem) as path:
-        context.load_cert_chain(path)
-    with _memory_file(bundle.roots_pem + bundle.crl) as path:
-        context.load_verify_locations(path)
-    if bundle.crl:
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
-
-
-@contextmanager
-def _memory_file(text: str) -> Iterator[str]:
-    descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

@@ -2,17 +2,15 @@
 
 The authority and its validator share a library; peers use another one.  So whether a certificate
 is accepted under a trust bundle is found out by using it: both ends of a handshake in memory, or
-one end and a pod's Envoy.  Keys pass through anonymous memory, never through a file on disk.
+one end and a pod's Envoy.
 """
 
 import asyncio
-import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mutua.controlplane.tls import mutual_tls
 from mutua.foundation.errors import Denied, Unavailable
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.x509 import Credential
@@ -125,31 +123,10 @@ def _refusal(error: ssl.SSLError) -> Exception:
 
 
 def _context(protocol: int, credential: Credential, bundle: TrustBundle) -> ssl.SSLContext:
-    made = ssl.SSLContext(protocol)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2  # as Istio's proxies
-    made.check_hostname = False  # peers are known by SPIFFE ID
-    made.verify_mode = ssl.CERT_REQUIRED
     try:
-        with _in_memory(credential.chain_pem + credential.key.pem()) as path:
-            made.load_cert_chain(path)
-        with _in_memory(bundle.roots_pem + bundle.crl) as path:
-            made.load_verify_locations(cafile=path)
-    except (ssl.SSLError, OSError) as error:
+        return mutual_tls(protocol, credential, bundle)
+    except OSError as error:  # ssl.SSLError is one
         raise Refused(f"OpenSSL cannot load it: {error}") from error
-    if bundle.crl:
-        made.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
-    return made
-
-
-@contextmanager
-def _in_memory(text: str) -> Iterator[str]:
-    """Yield the path of a file that exists in this process's memory only."""
-    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def _is_done(end: ssl.SSLObject) -> bool:
