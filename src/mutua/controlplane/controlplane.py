@@ -87,6 +87,7 @@ class ControlPlane:
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
         self._settings = settings or LiveSettings()
+        self._pushed = 0
         self._published: MeshSettings | None = None
         self._settings_since = 0
         self._report = report
@@ -174,6 +175,13 @@ class ControlPlane:
         """Number of proxies that are connected."""
         return sum(feed.progress.connected for feed in self._feeds.values())
 
+    async def wait_pushed(self, after: int) -> int:
+        """Return the next generation after one, once every proxy has been given it."""
+        while self._pushed <= after:
+            self._news.clear()
+            await self._news.wait()
+        return self._pushed
+
     async def wait_followed(self) -> None:
         """Return once every connected proxy has confirmed a state made with the settings of now."""
         while not self._is_followed():
@@ -208,9 +216,7 @@ class ControlPlane:
 
     def _take_note(self, uid: str, progress: Progress) -> None:
         """Draw conclusions from what a proxy has confirmed and refused."""
-        generation = progress.acknowledged
-        if generation >= self._feeds[uid].generation > 0:
-            generation = self.generation  # what came since does not concern it
+        generation = self._feeds[uid].confirmed_as_of
         can_go_on = self._rollout.report(
             uid,
             generation=generation,
@@ -316,7 +322,7 @@ class ControlPlane:
                 self._publish(uid, feed)
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
-        self._published = snapshot.settings
+        self._pushed, self._published = self.generation, snapshot.settings
         self._status.wake()
         self._news.set()
 
@@ -349,7 +355,9 @@ class ControlPlane:
         resources = self._compiler.compile(self._given, uid, self._epoch.stage)
         if resources is not feed.resources:
             feed.publish(resources, self.generation)
-        elif feed.progress.acknowledged >= feed.generation:
+            return
+        feed.as_of = self.generation
+        if feed.progress.acknowledged >= feed.generation:
             self._take_note(uid, feed.progress)
 
 

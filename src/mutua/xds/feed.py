@@ -59,6 +59,8 @@ class Feed:
         on_progress: Called whenever `progress` changed.
         on_rejection: Called once per refused resource.
         max_streams: Streams served at a time; one more ends the oldest.
+        as_of: The generation of the mesh for which its resources were last worked out; 0 before
+            the first.  Beyond `generation` when what came since does not concern the proxy.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Feed:
     on_rejection: Callable[[Rejection], None] = lambda _rejection: None
     max_streams: int = MAX_STREAMS
     progress: Progress = field(default_factory=Progress)
+    as_of: int = 0
     _resources: ProxyResources = field(default_factory=dict)
     _generation: int = 0
     _streams: list[Attachment] = field(default_factory=list)
@@ -77,7 +80,7 @@ class Feed:
             resources: Everything, for every type.
             generation: Positive, never decreases.
         """
-        self._resources, self._generation = resources, generation
+        self._resources, self._generation, self.as_of = resources, generation, generation
         for stream in self._streams:
             stream.session.update(resources, generation)
             stream.wake()
@@ -92,6 +95,12 @@ class Feed:
     def generation(self) -> int:
         """The generation published last, 0 before the first."""
         return self._generation
+
+    @property
+    def confirmed_as_of(self) -> int:
+        """The generation of the mesh of which the proxy has confirmed all that concerns it."""
+        confirmed = self.progress.acknowledged
+        return self.as_of if confirmed >= self._generation > 0 else confirmed
 
     def confirmed(self, type_url: str, names: Iterable[str]) -> int:
         """Return the generation up to which every open stream has confirmed these resources.

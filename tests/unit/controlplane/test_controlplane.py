@@ -1,9 +1,11 @@
 """From an applied object to a proxy and back into the object's status, without a network."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, Object
-from mutua.controlplane.controlplane import ControlPlane
+from mutua.controlplane.controlplane import BREATH, ControlPlane
+from mutua.controlplane.rollout import SETTLE
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import peer_authentication, pod
@@ -103,6 +105,39 @@ async def test_a_changed_policy_is_in_force_only_when_the_change_is() -> None:
             "name": "default", "namespace": "shop"}})  # fmt: skip
         await eventually(lambda: _pending(store))
         assert (await in_force(store, "shop"))["observedGeneration"] == 2
+
+
+async def test_what_a_proxy_confirms_during_a_push_is_not_what_it_is_yet_to_be_given() -> None:
+    store = MemoryStore(ManualClock(NOON))
+    uids = [
+        (await store.create(PODS, pod("shop", f"web-{number}")))["metadata"]["uid"]
+        for number in range(BREATH + 1)
+    ]
+    plane = ControlPlane(store, clock=ManualClock(NOON))
+    async with running(plane.run):
+        proxies = [Proxy(plane.add(uid)) for uid in uids]
+        for proxy in proxies:
+            proxy.connect()
+        first, last = proxies[0], proxies[-1]
+        last.answers = False
+        await store.create(PEER_AUTHENTICATIONS, peer_authentication("shop", "STRICT"))
+        await eventually(lambda: _says(store, f"in force on {BREATH} of {BREATH + 1}"))
+
+        def confirm_the_former() -> None:
+            first.serve()
+            last.answers = True
+            last.serve()
+            last.answers = False
+
+        first.attachment.wake = confirm_the_former
+        await store.update(PEER_AUTHENTICATIONS, peer_authentication("shop", "PERMISSIVE"))
+        await eventually(lambda: _is_of(store, generation=2))
+        await asyncio.sleep(10 * SETTLE)
+        assert await _says(store, f"in force on {BREATH} of {BREATH + 1}")
+
+
+async def _is_of(store: MemoryStore, generation: int) -> bool:
+    return (await in_force(store, "shop")).get("observedGeneration") == generation
 
 
 async def _pending(store: MemoryStore) -> bool:

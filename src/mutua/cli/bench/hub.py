@@ -135,7 +135,7 @@ class Hub:
         behind = self._feeds
         while behind:
             self._moved.clear()
-            behind = [feed for feed in behind if _is_behind(feed, generation)]
+            behind = [feed for feed in behind if feed.confirmed_as_of < generation]
             if behind:
                 await self._moved.wait()
 
@@ -145,10 +145,7 @@ class Hub:
         begin, spent = time.monotonic(), time.process_time()
         before = self._control_plane.generation
         await self._write(namespace, mode)
-        while self._control_plane.generation == before:
-            self._moved.clear()
-            await self._moved.wait()
-        await self.wait_confirmed(self._control_plane.generation)
+        await self.wait_confirmed(await self._control_plane.wait_pushed(before))
         return {"seconds": time.monotonic() - begin, "cpu": time.process_time() - spent}
 
     async def _write(self, namespace: str, mode: str) -> None:
@@ -163,11 +160,6 @@ class Hub:
             return
         known = await self._store.get(PEER_AUTHENTICATIONS, namespace, "default")
         await self._store.update(PEER_AUTHENTICATIONS, {**known, "spec": policy["spec"]})
-
-
-def _is_behind(feed: Feed, generation: int) -> bool:
-    """Tell whether a proxy has yet to confirm something of a generation that concerns it."""
-    return feed.progress.acknowledged < min(generation, feed.generation or generation)
 
 
 async def serve(directory: Path, proxies: int, services: int) -> None:
