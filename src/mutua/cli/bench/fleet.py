@@ -13,14 +13,12 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import grpc.aio
-
 from mutua.agent.sds_resources import CERTIFICATE, SECRET, TRUST
+from mutua.cli.bench.http2 import Connection
 from mutua.cli.bench.hub import PORT, namespace_of, socket_of
 from mutua.xds.proto.splice import field_bytes
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -31,8 +29,6 @@ SECRETS_METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSe
 
 TYPE_URL, NONCE = 4, 5
 """Fields of a DeltaDiscoveryResponse."""
-
-OPTIONS: Final = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
 
 
 @dataclass(slots=True)
@@ -87,21 +83,24 @@ def secrets() -> list[list[bytes]]:
     ]
 
 
-async def follow(socket: Path, first: list[bytes], count: Count, method: str = METHOD) -> None:
-    """Be one stream of a proxy, until the server ends."""
-    confirmations: asyncio.Queue[bytes] = asyncio.Queue()
-    for request in first:
-        confirmations.put_nowait(request)
+async def follow(
+    socket: Path, streams: list[list[bytes]], count: Count, method: str = METHOD
+) -> None:
+    """Be a proxy: open its streams with these requests, and confirm until the server ends."""
 
-    async def requests() -> AsyncIterator[bytes]:
-        while True:
-            yield await confirmations.get()
+    def answer(response: bytes) -> bytes:
+        count.bytes += len(response)
+        count.responses += 1
+        return confirmation(response)
 
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=OPTIONS) as channel:
-        async for response in channel.stream_stream(method)(requests()):
-            count.bytes += len(response)
-            count.responses += 1
-            confirmations.put_nowait(confirmation(response))
+    loop = asyncio.get_running_loop()
+    transport, connection = await loop.create_unix_connection(Connection, str(socket))
+    try:
+        for first in streams:
+            connection.call(method, first, answer)
+        await connection.lost
+    finally:
+        transport.close()
 
 
 async def run(directory: Path, proxies: int, services: int | None) -> None:
@@ -111,9 +110,8 @@ async def run(directory: Path, proxies: int, services: int | None) -> None:
     streams = secrets() if services is None else [subscriptions(services)]
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(follow(socket_of(directory, number), first, count, method))
+            group.create_task(follow(socket_of(directory, number), streams, count, method))
             for number in range(proxies)
-            for first in streams
         ]
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
