@@ -143,6 +143,8 @@ class Rollout:
         # Who holds up the next step, and who of them has not even confirmed what is needed.
         self._blockers: set[str] = set()
         self._silent: set[str] = set()
+        # What `_listens` found during one step, where nothing tells the pods of a namespace apart.
+        self._heard: dict[tuple[int, str], bool] = {}
 
     @property
     def current(self) -> Epoch:
@@ -211,6 +213,7 @@ class Rollout:
             proxy.settle(now)
         if not self._epochs:
             self._started = now
+        self._heard.clear()
         if not self._epochs or self.current.target.root != self._target.root:
             self._blockers, self._silent = set(), set()
             return self._begin(self._target, ())
@@ -308,6 +311,7 @@ class Rollout:
         return all(holds(epoch) for epoch in self._from(proxy.settled))
 
     def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
+        self._heard.clear()
         number = self.current.number + 1 if self._epochs else 0
         stage = _stage(self._target, dial, former)
         acceptance = Acceptance(stage, self._target.root)
@@ -366,10 +370,23 @@ class Rollout:
             return True  # nothing changes there
         if epoch < self._epochs[0].number:
             return False
-        return all(
-            may_switch(before, after, workload, one.acceptance.workload(workload))
-            for one in self._from(epoch)
+        known = self._heard.get((epoch, workload.namespace))
+        return self._listens(epoch, workload) if known is None else known
+
+    def _listens(self, epoch: int, workload: Workload) -> bool:
+        """Tell whether a server lets in what clients are to send, from an epoch on."""
+        before, after, name = self.current.dial.modes, self._target.modes, workload.namespace
+        epochs = list(self._from(epoch))
+        found = all(
+            may_switch(before, after, workload, one.acceptance.workload(workload)) for one in epochs
         )
+        if (
+            before.is_alike(name)
+            and after.is_alike(name)
+            and all(one.acceptance.is_alike(name) for one in epochs)
+        ):
+            self._heard[epoch, name] = found
+        return found
 
     def _former(self, dial: Intent, oldest: int, servers: Iterable[Workload]) -> tuple[Intent, ...]:
         """Return by which intents clients may go that some server must still know about."""
@@ -386,7 +403,15 @@ class Rollout:
         stage = _stage(self._target, intent, (intent,))
         acceptance = Acceptance(stage, self._target.root)
         target = self._target.modes
-        return any(acceptance.workload(one) != target.workload(one) for one in servers)
+        alike: set[str] = set()
+        for one in servers:
+            name = one.namespace
+            if name not in alike:
+                if acceptance.workload(one) != target.workload(one):
+                    return True
+                if acceptance.is_alike(name):
+                    alike.add(name)
+        return False
 
     def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
         """Tell whether a proxy that is at an epoch or later holds up the next step."""

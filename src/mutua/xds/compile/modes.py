@@ -153,6 +153,7 @@ class Acceptance:
     def __init__(self, stage: Stage, root_namespace: str) -> None:
         self._demands: dict[str, tuple[object, ...]] = {}
         self._alike: dict[str, InboundModes] = {}
+        self._origins: dict[str, tuple[Key, ...]] = {}
         self._target = ModeIndex(stage.target, root_namespace)
         self._former = [
             (ModeIndex(former.policies, root_namespace), former.anything) for former in stage.former
@@ -169,7 +170,18 @@ class Acceptance:
 
     def origins(self, workload: Workload) -> tuple[Key, ...]:
         """Return the policies by which this pod's proxy decides."""
-        return self._target.origins(workload)
+        name = workload.namespace
+        if not self._target.is_alike(name):
+            return self._target.origins(workload)
+        if name not in self._origins:
+            self._origins[name] = self._target.origins(workload)
+        return self._origins[name]
+
+    def is_alike(self, namespace: str) -> bool:
+        """Tell whether nothing tells the pods of a namespace apart."""
+        return self._target.is_alike(namespace) and all(
+            index.is_alike(namespace) for index, _ in self._former
+        )
 
     def workload(self, workload: Workload) -> InboundModes:
         """Return what this pod's proxy lets in on each port."""
@@ -179,7 +191,7 @@ class Acceptance:
         if name in self._alike:
             return self._alike[name]
         found = self._joined(workload)
-        if all(index.is_alike(name) for index in (self._target, *(one for one, _ in self._former))):
+        if self.is_alike(name):
             self._alike[name] = found
         return found
 
