@@ -9,7 +9,7 @@ gets the very same object as before.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import is_
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from mutua.api.object import Key
 from mutua.model.settings import MeshSettings
@@ -17,9 +17,9 @@ from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import InboundPort, Workload
 from mutua.xds.compile import clusters
 from mutua.xds.compile.inbound import InboundShape, virtual_inbound
-from mutua.xds.compile.modes import Acceptance, ModeIndex
+from mutua.xds.compile.modes import Acceptance, InboundModes, ModeIndex
 from mutua.xds.compile.rules import RuleIndex
-from mutua.xds.compile.shared import SharedCompiler
+from mutua.xds.compile.shared import SharedCompiler, SharedLayers
 from mutua.xds.compile.stage import Stage, at_rest
 from mutua.xds.resource import (
     CLUSTER,
@@ -84,6 +84,8 @@ class _State:
         # What proxies have, and what those had that have to be looked at again.
         self._proxies: dict[str, ProxyResources] = {}
         self._before: dict[str, ProxyResources] = {}
+        # What was made in this generation, with what the proxies had before, by all it depends on.
+        self._made: dict[_Dependencies, tuple[ProxyResources | None, ProxyResources]] = {}
 
     def advance(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
         """Go on to another snapshot or stage."""
@@ -91,6 +93,7 @@ class _State:
         if snapshot is old and stage is self.stage:
             return
         self.snapshot, self.stage = snapshot, stage
+        self._made.clear()
         before, self._policies = self._policies, stage or at_rest(snapshot.peer_authentications)
         if self._policies != before:
             self._inbound = _acceptance(self._policies, snapshot)
@@ -131,22 +134,46 @@ class _State:
         """Return what the proxy of one pod is given."""
         known = self._proxies.get(workload.uid)
         if known is None:
-            known = _keep_same(self._before.pop(workload.uid, None), self._make(workload))
+            known = self._make(workload, self._before.pop(workload.uid, None))
             self._proxies[workload.uid] = known
         return known
 
-    def _make(self, workload: Workload) -> ProxyResources:
-        ports = self.snapshot.inbound_ports.get(workload.uid, ())
-        shape = InboundShape(ports, self._inbound.workload(workload))
-        shared, scoped = self._shared.common, self._shared.scope(workload)
-        origins = self._inbound.origins(workload)
-        inbound = self._shapes.clusters(ports), self._shapes.listener(shape, origins)
+    def _make(self, workload: Workload, before: ProxyResources | None) -> ProxyResources:
+        depends = _Dependencies(
+            workload.namespace,
+            self.snapshot.inbound_ports.get(workload.uid, ()),
+            self._inbound.workload(workload),
+            self._inbound.origins(workload),
+            self._shared.scope(workload),
+            id(before),
+        )
+        known = self._made.get(depends)
+        if known is None:
+            known = self._made[depends] = before, _keep_same(before, self._assemble(depends))
+        return known[1]
+
+    def _assemble(self, depends: "_Dependencies") -> ProxyResources:
+        shared, scoped = self._shared.common, depends.scoped
+        shape = InboundShape(depends.ports, depends.modes)
+        clusters = self._shapes.clusters(depends.ports)
+        listener = self._shapes.listener(shape, depends.origins)
         return {
-            CLUSTER: ResourceSet(shared.clusters, inbound[0], scoped.clusters),
+            CLUSTER: ResourceSet(shared.clusters, clusters, scoped.clusters),
             ENDPOINT: ResourceSet(shared.endpoints, scoped.endpoints),
-            LISTENER: ResourceSet(shared.listeners, inbound[1], scoped.listeners),
-            ROUTE: ResourceSet(self._shared.routes(workload.namespace)),
+            LISTENER: ResourceSet(shared.listeners, listener, scoped.listeners),
+            ROUTE: ResourceSet(self._shared.routes(depends.namespace)),
         }
+
+
+class _Dependencies(NamedTuple):
+    """What a proxy is given depends on this, in one generation."""
+
+    namespace: str
+    ports: tuple[InboundPort, ...]
+    modes: InboundModes
+    origins: tuple[Key, ...]
+    scoped: SharedLayers
+    before: int
 
 
 def _acceptance(stage: Stage, snapshot: MeshSnapshot) -> Acceptance:

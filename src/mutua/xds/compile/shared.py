@@ -35,9 +35,9 @@ from mutua.xds.compile.rules import Rule, RuleIndex, Scope
 from mutua.xds.resource import Layer, Resource
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SharedLayers:
-    """The same for many proxies."""
+    """The same for many proxies; compared by identity."""
 
     clusters: Layer
     endpoints: Layer
