@@ -15,6 +15,7 @@ from mutua.cluster.progress import Progress
 from mutua.cluster.settings import DaemonSettings
 from mutua.foundation.errors import MutuaError
 from mutua.identity.data_key import DataKey
+from mutua.lifecycle.garbage import collect_seldom
 from mutua.lifecycle.supervisor import Ready, supervise
 from mutua.runtime.enter import enter_shim, shim_alive, start_shim
 from mutua.telemetry.log import configure
@@ -47,6 +48,7 @@ def run(
         # Before anything that might start a thread: setns(2) refuses threads.
         enter_shim(settings.layout)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys are not to be dumped
+        collect_seldom()
         asyncio.run(_serve(settings, listener, progress, data_key))
     except Exception as error:
         first = _first(error)

@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from mutua.cli.bench.hub import answer_lines, bind_to_one_core, say, socket_of
+from mutua.lifecycle.garbage import collect_seldom
 from mutua.xds.proto.splice import field_bytes
 from mutua.xds.resource import LISTENER
 from mutua.xds.server import ADS, METHODS, serve_workload
@@ -96,6 +97,7 @@ async def serve(directory: Path, proxies: int) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     bind_to_one_core()
+    collect_seldom()
     asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))
 
 

@@ -31,6 +31,7 @@ from mutua.api.object import (
 )
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.foundation.clock import SystemClock
+from mutua.lifecycle.garbage import collect_seldom
 from mutua.store.memory import MemoryStore
 from mutua.store.port import AlreadyExists
 from mutua.xds.feed import Feed, Progress
@@ -210,6 +211,7 @@ def bind_to_one_core() -> None:
 def main() -> None:
     """Serve until standard input ends."""
     bind_to_one_core()
+    collect_seldom()
     asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
 
 
