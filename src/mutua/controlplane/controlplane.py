@@ -29,7 +29,7 @@ from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS, Key, Objec
 from mutua.controlplane.enforcement import why
 from mutua.controlplane.mesh_config import LiveSettings, Report
 from mutua.controlplane.quarantine import Quarantine, Refusal
-from mutua.controlplane.receipts import Receipts
+from mutua.controlplane.receipts import Receipts, state_of
 from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.rollout import SETTLE, Epoch, Rollout
 from mutua.controlplane.status import StatusWriter
@@ -95,8 +95,8 @@ class ControlPlane:
         self._settings.subscribe(self._changed.set)
         self._news = asyncio.Event()
         self._mirrors = {kind: Mirror(store, kind) for kind in INPUTS}
-        for mirror in self._mirrors.values():
-            mirror.subscribe(self._note)
+        for kind, mirror in self._mirrors.items():
+            mirror.subscribe(self._note_policy if kind in POLICIES else self._note)
         self._memo = BuildMemo()
         self._compiler = Compiler()
         self._feeds: dict[str, Feed] = {}
@@ -206,6 +206,14 @@ class ControlPlane:
 
     def _note(self, _change: Change) -> None:
         self._changed.set()
+
+    def _note_policy(self, change: Change) -> None:
+        before, after = change.before, change.after
+        if before is None or after is None or state_of(before) != state_of(after):
+            self._changed.set()
+        else:
+            # Its status, which nobody is given; what others wrote there is put right.
+            self._status.wake()
 
     def _progressed(self, uid: str, progress: Progress) -> None:
         self._news.set()

@@ -50,14 +50,14 @@ class Receipts:
         number = self._rollout.current.target.number
         before, self._seen = self._seen, {}
         for key, obj in objects.items():
-            known, state = before.get(key), _state(obj)
+            known, state = before.get(key), state_of(obj)
             is_same = known is not None and known.state == state
             self._seen[key] = known if known and is_same else _Seen(state, number)
 
     def has(self, key: Key, obj: Object) -> bool:
         """Tell whether this state of an object is part of the newest intent."""
         seen = self._seen.get(key)
-        return seen is not None and seen.state == _state(obj)
+        return seen is not None and seen.state == state_of(obj)
 
     def is_given(self, key: Key) -> bool:
         """Tell whether clients are told to go by the present state of a rule."""
@@ -103,6 +103,7 @@ class Receipts:
         return case.refusals.get(uid) if case is not None else None
 
 
-def _state(obj: Object) -> tuple[str, int]:
+def state_of(obj: Object) -> tuple[str, int]:
+    """Return what differs once an object was replaced or its spec changed: uid and generation."""
     metadata = obj["metadata"]
     return metadata.get("uid", ""), metadata.get("generation", 0)

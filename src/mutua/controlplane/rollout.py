@@ -311,7 +311,6 @@ class Rollout:
         return all(holds(epoch) for epoch in self._from(proxy.settled))
 
     def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
-        self._heard.clear()
         number = self.current.number + 1 if self._epochs else 0
         stage = _stage(self._target, dial, former)
         acceptance = Acceptance(stage, self._target.root)
@@ -365,11 +364,6 @@ class Rollout:
     def _hears(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
         if proxy.refuses:
             return True  # it decided for itself
-        before, after = self.current.dial.modes, self._target.modes
-        if before.demands(workload.namespace) == after.demands(workload.namespace):
-            return True  # nothing changes there
-        if epoch < self._epochs[0].number:
-            return False
         known = self._heard.get((epoch, workload.namespace))
         return self._listens(epoch, workload) if known is None else known
 
@@ -377,8 +371,12 @@ class Rollout:
         """Tell whether a server lets in what clients are to send, from an epoch on."""
         before, after, name = self.current.dial.modes, self._target.modes, workload.namespace
         epochs = list(self._from(epoch))
-        found = all(
-            may_switch(before, after, workload, one.acceptance.workload(workload)) for one in epochs
+        found = before.demands(name) == after.demands(name) or (  # else nothing changes there
+            epoch >= self._epochs[0].number
+            and all(
+                may_switch(before, after, workload, one.acceptance.workload(workload))
+                for one in epochs
+            )
         )
         if (
             before.is_alike(name)
@@ -432,6 +430,7 @@ class Rollout:
         )
         kept = list(self._from(oldest))
         self._epochs = kept[-MOST_EPOCHS:]
+        self._heard.clear()
 
 
 def _intent(
