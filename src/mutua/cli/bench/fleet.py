@@ -94,13 +94,13 @@ async def follow(
         return confirmation(response)
 
     loop = asyncio.get_running_loop()
-    transport, connection = await loop.create_unix_connection(Connection, str(socket))
+    _, connection = await loop.create_unix_connection(Connection, str(socket))
     try:
         for first in streams:
             connection.call(method, first, answer)
         await connection.lost
     finally:
-        transport.close()
+        connection.close()
 
 
 async def run(directory: Path, proxies: int, services: int | None) -> None:

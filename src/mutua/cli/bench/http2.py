@@ -70,6 +70,10 @@ class Connection(asyncio.Protocol):
         call.unsent += b"".join(map(_message, first))
         self._send(call)
 
+    def close(self) -> None:
+        """End it."""
+        self._transport.close()
+
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's
@@ -106,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._adopt(payload)
         elif kind == PING and not flags & ACK:
             self._transport.write(_frame(PING, ACK, 0, payload))
-        elif not (flags & ACK or (kind == HEADERS and not flags & END_STREAM)):
+        elif kind not in {SETTINGS, PING, HEADERS} or (kind == HEADERS and flags & END_STREAM):
             self.lost.set_exception(Unavailable(f"the server sent a frame of type {kind}"))
             self._transport.abort()
 
