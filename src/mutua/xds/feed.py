@@ -6,8 +6,8 @@ it gets to it.  The agent serves secrets through the same class.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from mutua.xds.resource import ProxyResources
 from mutua.xds.session import DeltaSession
@@ -18,8 +18,7 @@ MAX_STREAMS: Final = 2
 dead while Envoy reconnects.  A third ends the oldest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a proxy is.
 
     Attributes:
@@ -130,7 +129,7 @@ class Feed:
         """Recompute `progress`; streams call this after every request."""
         if not self._streams:
             # It keeps what it has, and stays as far as it was.
-            progress = replace(self.progress, connected=False)
+            progress = self.progress._replace(connected=False)
         else:
             session = self._streams[-1].session
             progress = Progress(

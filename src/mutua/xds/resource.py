@@ -49,6 +49,10 @@ class Resource:
     body: bytes = field(repr=False)
     origins: tuple[Key, ...] = field(default=(), compare=False)
 
+    @override
+    def __hash__(self) -> int:
+        return hash(self.version)
+
 
 def resource(name: str, body: bytes, origins: tuple[Key, ...] = ()) -> Resource:
     """Return the resource with this body, its version computed."""
@@ -130,10 +134,9 @@ class ResourceSet(Mapping[str, Resource]):
 
     @override
     def __getitem__(self, name: str) -> Resource:
-        for layer in self.layers:
-            if (found := layer.by_name.get(name)) is not None:
-                return found
-        raise KeyError(name)
+        if (found := self.find(name)) is None:
+            raise KeyError(name)
+        return found
 
     @override
     def __iter__(self) -> Iterator[str]:
@@ -143,6 +146,13 @@ class ResourceSet(Mapping[str, Resource]):
     @override
     def __len__(self) -> int:
         return sum(len(layer) for layer in self.layers)
+
+    def find(self, name: str) -> Resource | None:
+        """Return the resource of this name, if there is one."""
+        for layer in self.layers:
+            if (found := layer.by_name.get(name)) is not None:
+                return found
+        return None
 
     def changes(self, since: "ResourceSet") -> Changes:
         """Return what separates this set from an older one of the same proxy."""

@@ -209,8 +209,7 @@ async def _serve(
 
 async def _read(feed: Feed, attachment: Attachment, requests: AsyncIterator[bytes]) -> None:
     async for data in requests:
-        request, _node = decode_request(data)
-        for rejection in attachment.session.receive(request):
+        for rejection in attachment.session.receive(decode_request(data)):
             log.warning(
                 "xds resource refused",
                 extra={

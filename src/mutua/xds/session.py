@@ -137,9 +137,10 @@ class DeltaSession:
 
         0 until it has subscribed to clusters and listeners and confirmed both.
         """
-        if not {CLUSTER, LISTENER} <= self._subscriptions.keys():
+        opened = self._subscriptions
+        if CLUSTER not in opened or LISTENER not in opened:
             return 0
-        return min(one.acknowledged for one in self._subscriptions.values())
+        return min(one.acknowledged for one in opened.values())
 
     def confirmed(self, type_url: str) -> Iterator[tuple[str, int]]:
         """Yield each name of a type that the peer asked for, with the generation it confirmed."""
@@ -153,6 +154,7 @@ class DeltaSession:
         return tuple(
             rejection
             for subscription in self._subscriptions.values()
+            if subscription.rejected
             for rejection in subscription.rejected.values()
         )
 
@@ -224,7 +226,7 @@ class DeltaSession:
         for name in subscription.dirty:
             if len(resources) >= subscription.batch or size >= MAX_RESPONSE_BYTES:
                 break
-            if (resource := target.get(name)) is not None:
+            if (resource := target.find(name)) is not None:
                 resources.append(resource)
                 size += len(resource.body)
             elif may_remove:

@@ -58,7 +58,8 @@ class Compiler:
         Returns:
             Resources by type URL; the same object as last time when nothing changed.
         """
-        if self._state is None or self._state.snapshot.settings != snapshot.settings:
+        settings = snapshot.settings
+        if self._state is None or not self._state.is_under(settings):
             self._state = _State(snapshot, stage)
         self._state.advance(snapshot, stage)
         return self._state.proxy(snapshot.workloads[uid])
@@ -86,6 +87,11 @@ class _State:
         self._before: dict[str, ProxyResources] = {}
         # What was made in this generation, with what the proxies had before, by all it depends on.
         self._made: dict[_Dependencies, tuple[ProxyResources | None, ProxyResources]] = {}
+
+    def is_under(self, settings: MeshSettings) -> bool:
+        """Tell whether these are the settings under which everything was made."""
+        known = self.snapshot.settings
+        return known is settings or known == settings
 
     def advance(self, snapshot: MeshSnapshot, stage: Stage | None) -> None:
         """Go on to another snapshot or stage."""
