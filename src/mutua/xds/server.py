@@ -62,6 +62,11 @@ OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
+    # No pings to measure a unix socket's bandwidth: they double the packets of a push.  Without
+    # them a peer may be told only after 0.2 s that it may go on, so it may send ahead more than all
+    # but the largest requests take.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
     ("grpc.so_reuseport", 0),
 )
 
