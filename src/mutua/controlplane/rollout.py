@@ -401,14 +401,16 @@ class Rollout:
         stage = _stage(self._target, intent, (intent,))
         acceptance = Acceptance(stage, self._target.root)
         target = self._target.modes
-        alike: set[str] = set()
+        done: set[str] = set()
         for one in servers:
             name = one.namespace
-            if name not in alike:
-                if acceptance.workload(one) != target.workload(one):
-                    return True
-                if acceptance.is_alike(name):
-                    alike.add(name)
+            if name in done:
+                continue
+            nothing_changes = intent.modes.demands(name) == target.demands(name)
+            if not nothing_changes and acceptance.workload(one) != target.workload(one):
+                return True
+            if nothing_changes or acceptance.is_alike(name):
+                done.add(name)
         return False
 
     def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:

@@ -25,7 +25,7 @@ from mutua.xds.server import ADS, METHODS, serve_workload
 SUBSCRIPTIONS: Final = 4
 """Requests by which a proxy of `fleet` opens its stream."""
 
-SIZE: Final = 4900
+SIZE: Final = 6100
 """Bytes of a response: as many as a listener for one port takes."""
 
 RESPONSE: Final = (
