@@ -168,6 +168,7 @@ class ControlPlaneInstance:
             store, clock=clock, settings=self._settings, report=around.report
         )
         self._credentials = Credentials(store)
+        self._plane.on_state = self._credentials.follow
         self._credentials.on_change = self._plane.reconsider_status
         self._plane.remarks.credential_fault = self._credentials.fault
         self._plane.knows_proxies = False  # until those that run already are connected

@@ -20,7 +20,7 @@ Generations number the pushed states of the mesh.  Every proxy's progress is a g
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Final
@@ -66,6 +66,7 @@ class ControlPlane:
         snapshot: The last pushed state, None before the first.
         receipts: What proxies have made of policies and rules.
         remarks: What of them has no effect.
+        on_state: Told the state that proxies are about to be given.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ControlPlane:
         """
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
+        self.on_state: Callable[[MeshSnapshot], None] = lambda _state: None
         self._settings = settings or LiveSettings()
         self._pushed = 0
         self._published: MeshSettings | None = None
@@ -354,6 +356,7 @@ class ControlPlane:
         self.snapshot, self._epoch = snapshot, epoch
         policies, rules = epoch.target.policies, epoch.dial.rules
         self._given = replace(snapshot, peer_authentications=policies, destination_rules=rules)
+        self.on_state(self._given)
         self._rollout.published(self.generation, _now())
         self._quarantine.published(self.generation, policies, rules)
 

@@ -1,7 +1,7 @@
 """Secrets that DestinationRules name with `credentialName`, for the proxies that ask for them.
 
-A rule names a Secret of its own namespace, and selects clients there; only their proxies are told
-to ask.  A proxy asks on its own socket and is served Secrets of its pod's namespace, no others:
+A rule names a Secret of its own namespace, and selects clients there.  Their proxies are told to
+ask for it, on their own sockets, and only they are served it:
 
     kubernetes://NAME         certificate and key    of Secret NAME
     kubernetes://NAME-cacert  roots, perhaps a CRL   of Secret NAME-cacert, else of NAME
@@ -19,9 +19,11 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mutua.api.destination import ClientTls, TlsMode
+from mutua.api.destination import ClientTls, DestinationRule, TlsMode
 from mutua.api.object import SECRETS, Object
 from mutua.lifecycle.supervisor import Ready
+from mutua.model.snapshot import MeshSnapshot
+from mutua.model.workload import Workload
 from mutua.store.mirror import Change, Mirror
 from mutua.store.port import ObjectStore
 from mutua.xds.feed import Feed
@@ -46,7 +48,7 @@ oldest."""
 
 
 class Credentials:
-    """The Secrets of all namespaces, served by namespace.
+    """The Secrets of all namespaces, each served to the proxies that a rule has ask for it.
 
     Attributes:
         on_change: Called when what `fault` says may have changed.
@@ -64,6 +66,9 @@ class Credentials:
         self._feeds: dict[str, tuple[str, Feed]] = {}
         self._layers: dict[str, Layer] = {}
         self._refused: dict[tuple[str, str], str] = {}
+        self._rules: tuple[DestinationRule, ...] = ()
+        self._naming: tuple[DestinationRule, ...] = ()
+        self._workloads: Mapping[str, Workload] = {}
         self._generation = 1
 
     async def run(self, ready: Ready) -> None:
@@ -83,8 +88,20 @@ class Credentials:
                 max_streams=MAX_STREAMS,
             )
             self._feeds[pod_uid] = known = namespace, feed
-            self._publish(namespace, feed)
+            self._publish(pod_uid)
         return known[1]
+
+    def follow(self, snapshot: MeshSnapshot) -> None:
+        """Serve what the rules of this state name to the clients that they select."""
+        before = self._naming
+        if snapshot.destination_rules is not self._rules:
+            self._rules = snapshot.destination_rules
+            self._naming = tuple(filter(_names, self._rules))
+        self._workloads = snapshot.workloads
+        namespaces = {rule.namespace for rule in (*before, *self._naming)}
+        for uid, (namespace, _) in self._feeds.items() if namespaces else ():
+            if namespace in namespaces:
+                self._publish(uid)
 
     def remove(self, pod_uid: str) -> None:
         """Forget a pod."""
@@ -117,16 +134,36 @@ class Credentials:
         for name in (stem, stem + ROOTS):
             self._refused.pop((namespace, name), None)
         self._layers.pop(namespace, None)
-        self._generation += 1
-        for where, feed in self._feeds.values():
+        for uid, (where, _) in self._feeds.items():
             if where == namespace:
-                self._publish(namespace, feed)
+                self._publish(uid)
         self.on_change()
 
-    def _publish(self, namespace: str, feed: Feed) -> None:
+    def _publish(self, uid: str) -> None:
+        namespace, feed = self._feeds[uid]
         if namespace not in self._layers:
             self._layers[namespace] = Layer(self._resources(namespace))
-        feed.publish({SECRET: ResourceSet(self._layers[namespace])}, self._generation)
+        present = self._layers[namespace].by_name
+        wanted = sorted(self._wanted(uid, namespace) & present.keys())
+        layer, before = Layer(present[name] for name in wanted), feed.resources.get(SECRET)
+        if before is None or dict(before) != layer.by_name:
+            self._generation += 1
+            feed.publish({SECRET: ResourceSet(layer)}, self._generation)
+
+    def _wanted(self, uid: str, namespace: str) -> frozenset[str]:
+        """Return the resources that rules have a pod's proxy ask for."""
+        pod = self._workloads.get(uid)
+        if pod is None:
+            return frozenset()
+        return frozenset().union(
+            *(
+                _names(rule)
+                for rule in self._naming
+                if rule.namespace == namespace
+                and rule.selector is not None
+                and rule.selector.items() <= pod.labels.items()
+            )
+        )
 
     def _resources(self, namespace: str) -> Iterator[Resource]:
         secrets = {one["metadata"]["name"]: one for one in self._secrets.list(namespace)}
@@ -145,6 +182,14 @@ class Credentials:
             return  # somebody has repaired it meanwhile
         self._refused[namespace, rejection.name.removeprefix(PREFIX)] = rejection.message
         self.on_change()
+
+
+def _names(rule: DestinationRule) -> frozenset[str]:
+    """Return the resources that a rule has its clients ask for."""
+    if rule.selector is None:
+        return frozenset()  # admission warns of that
+    named = {tls.credential_name for _, tls in rule.tls_blocks()} - {""}
+    return frozenset(PREFIX + one + suffix for one in named for suffix in ("", ROOTS))
 
 
 def _value(secret: Object, keys: tuple[str, ...]) -> bytes:

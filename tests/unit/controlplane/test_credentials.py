@@ -14,8 +14,11 @@ import pytest
 from mutua.api.destination import ClientTls, TlsMode
 from mutua.api.object import SECRETS, Object
 from mutua.controlplane.credentials import SECRET, Credentials
+from mutua.model.build import build_snapshot
+from mutua.model.snapshot import MeshSnapshot
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
+from mutua.testing.mesh import by_resource, destination_rule, pod
 from mutua.xds.proto import message
 from mutua.xds.subscription import Rejection
 
@@ -44,11 +47,22 @@ async def credentials(*secrets: Object) -> AsyncIterator[tuple[MemoryStore, Cred
     running.cancel()
 
 
+def state(*more: Object, namespace: str = "shop") -> MeshSnapshot:
+    """Return a mesh with pod `till` of a namespace, which is to show the certificate of `bank`."""
+    rule = destination_rule(
+        namespace,
+        "bank.example.com",
+        {"tls": {"mode": "MUTUAL", "credentialName": "bank"}},
+        workloadSelector={"matchLabels": {"app": "till"}},
+    )
+    return build_snapshot(by_resource(pod(namespace, "till"), rule, *more))
+
+
 def served(made: Credentials, namespace: str = "shop") -> dict[str, Any]:
-    """Return what a new proxy of a namespace may ask for."""
-    feed = made.feed(f"somebody in {namespace}", namespace)
-    found = feed.resources[SECRET]
-    made.remove(f"somebody in {namespace}")
+    """Return what the proxy of `till` may ask for."""
+    made.follow(state(namespace=namespace))
+    found = made.feed(f"{namespace}-till", namespace).resources[SECRET]
+    made.remove(f"{namespace}-till")
     kind = message("envoy.extensions.transport_sockets.tls.v3.Secret")
     return {name: kind.FromString(one.body) for name, one in found.items()}
 
@@ -86,9 +100,31 @@ async def test_a_proxy_is_served_secrets_of_its_namespace_only() -> None:
         assert set(served(made, "far")) == {"kubernetes://bank"}
 
 
+async def test_a_proxy_is_served_no_secret_that_no_rule_has_it_ask_for() -> None:
+    everybody = destination_rule(
+        "shop", "b.example.com", {"tls": {"mode": "MUTUAL", "credentialName": "other"}}, name="all"
+    )
+    other = pod("shop", "other")
+    async with credentials(secret("bank", **BOTH), secret("other", **BOTH)) as (_, made):
+        till, rest = made.feed("shop-till", "shop"), made.feed("shop-other", "shop")
+        assert dict(till.resources[SECRET]) == {}
+
+        made.follow(state(everybody, other))
+        assert set(till.resources[SECRET]) == {"kubernetes://bank"}
+        assert set(rest.resources[SECRET]) == set()
+
+        other["metadata"]["labels"]["app"] = "till"
+        made.follow(state(other))
+        assert set(rest.resources[SECRET]) == {"kubernetes://bank"}
+
+        made.follow(build_snapshot(by_resource(other)))
+        assert set(till.resources[SECRET]) == set(rest.resources[SECRET]) == set()
+
+
 async def test_a_change_reaches_the_proxies_of_its_namespace_and_no_others() -> None:
     async with credentials(secret("bank", **BOTH)) as (store, made):
-        near, far = made.feed("near", "shop"), made.feed("far", "far")
+        made.follow(state())
+        near, far = made.feed("shop-till", "shop"), made.feed("far", "far")
         before, other = near.resources[SECRET]["kubernetes://bank"], far.resources
 
         (stored,) = (await store.list(SECRETS)).items
@@ -137,7 +173,8 @@ async def test_who_verifies_nobody_needs_no_roots() -> None:
 async def test_what_a_proxy_refuses_is_a_fault_until_the_secret_changes() -> None:
     tls = ClientTls(mode=MUTUAL, credential_name="bank")
     async with credentials(secret("bank", **BOTH, cacert="roots")) as (store, made):
-        feed = made.feed("near", "shop")
+        made.follow(state())
+        feed = made.feed("shop-till", "shop")
         told: list[str] = []
         made.on_change = lambda: told.append(made.fault("shop", tls))
 
