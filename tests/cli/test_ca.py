@@ -11,7 +11,7 @@ import pytest
 
 from mutua.identity.data_key import unlock_data_key
 from mutua.identity.keyfile import read_credential
-from mutua.identity.x509 import new_key
+from mutua.identity.keys import new_key
 from mutua.runtime.membership import Member
 from mutua.testing.running_mesh import RunningMesh
 

@@ -46,8 +46,9 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import SigningRequest, new_request
+from mutua.identity.keys import KeyAlgorithm
 from mutua.identity.material import self_signed
-from mutua.identity.x509 import Credential, KeyAlgorithm, self_signed_ca
+from mutua.identity.x509 import Credential, self_signed_ca
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
 from mutua.testing.running_mesh import eventually

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mutua.identity.authority import IssuedChain
 from mutua.identity.bundle import TrustBundle
+from mutua.identity.keys import PrivateKey
 from mutua.identity.renewal import Schedule
-from mutua.identity.x509 import PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

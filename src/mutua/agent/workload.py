@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.x509 import KeyAlgorithm
+from mutua.identity.keys import KeyAlgorithm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

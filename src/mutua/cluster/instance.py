@@ -55,9 +55,9 @@ from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.issuance_log import IssuanceLog
+from mutua.identity.keys import Malformed
 from mutua.identity.keystore import KeyStore
 from mutua.identity.rotation import CaState
-from mutua.identity.x509 import Malformed
 from mutua.lifecycle.supervisor import Ready, Service, supervise
 from mutua.model.settings import MeshSettings
 from mutua.runtime.network.node import NodeNetwork

@@ -21,7 +21,7 @@ from mutua.api.annotations import (
 from mutua.api.object import Object
 from mutua.api.proxy_volumes import ProxyVolumes, proxy_volumes
 from mutua.api.verdict import Verdict
-from mutua.identity.x509 import KeyAlgorithm
+from mutua.identity.keys import KeyAlgorithm
 
 DEFAULT_RESOURCES: Final = {
     "requests": {"cpu": "100m", "memory": "128Mi"},

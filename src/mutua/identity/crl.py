@@ -17,12 +17,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from mutua.identity.x509 import (
-    Credential,
-    Malformed,
-    authority_key_identifier,
-    signature_hash,
-)
+from mutua.identity.keys import Malformed, signature_hash
+from mutua.identity.x509 import Credential, authority_key_identifier
 
 LIFETIME: Final = timedelta(days=100)
 """Of a list: longer than any workload certificate, so that a daemon that is away too long ends a

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.x509 import (
+from mutua.identity.keys import (
     KeyAlgorithm,
     Malformed,
     PrivateKey,
@@ -21,8 +21,8 @@ from mutua.identity.x509 import (
     new_key,
     require_supported,
     signature_hash,
-    subject_name,
 )
+from mutua.identity.x509 import subject_name
 
 MAX_CSR_CHARACTERS: Final = 16 * 1024
 """Longest request that is parsed at all; an RSA-4096 request with a SPIFFE ID of 2048 bytes has

@@ -20,8 +20,9 @@ from typing import Final
 
 from mutua.foundation.errors import Rejected
 from mutua.identity.key_block import has_sealed_keys, open_keys, seal_keys
+from mutua.identity.keys import Malformed, parse_key
 from mutua.identity.sealing import Sealer, Unsealable, is_sealed
-from mutua.identity.x509 import Credential, Malformed, parse_certificates, parse_key
+from mutua.identity.x509 import Credential, parse_certificates
 
 SECRET_MODE: Final = 0o600
 """Owner reads and writes."""

@@ -21,15 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from mutua.foundation.errors import Rejected
 from mutua.identity.bundle import TrustBundle, bundle_of
-from mutua.identity.x509 import (
-    Credential,
-    Malformed,
-    certificate_pem,
-    fingerprint,
-    parse_certificates,
-    parse_key,
-    require_supported,
-)
+from mutua.identity.keys import Malformed, parse_key, require_supported
+from mutua.identity.x509 import Credential, certificate_pem, fingerprint, parse_certificates
 
 CERTIFICATE, KEY, CHAIN, ROOTS, CRL = (
     "ca-cert.pem",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from mutua.foundation.spiffe import SpiffeId, parse_spiffe_id
+from mutua.identity.keys import Malformed
 from mutua.identity.renewal import Validity
-from mutua.identity.x509 import Malformed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mutua.foundation.errors import Denied
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.x509 import PublicKey
+from mutua.identity.keys import PublicKey
 
 EXTENSIONS: Final = frozenset(
     {

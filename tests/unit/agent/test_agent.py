@@ -13,7 +13,8 @@ from mutua.agent.secret import SecretSource
 from mutua.agent.workload import Workload
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
-from mutua.identity.x509 import parse_certificates, parse_key
+from mutua.identity.keys import parse_key
+from mutua.identity.x509 import parse_certificates
 
 HOUR = 3600.0
 

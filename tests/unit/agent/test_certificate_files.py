@@ -11,8 +11,9 @@ from mutua.agent.secret import WorkloadSecret
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
+from mutua.identity.keys import parse_key
 from mutua.identity.renewal import schedule
-from mutua.identity.x509 import parse_certificates, parse_key
+from mutua.identity.x509 import parse_certificates
 
 WEB = SpiffeId("cluster.local", "shop", "web")
 NAMES = ["cert-chain.pem", "key.pem", "root-cert.pem"]

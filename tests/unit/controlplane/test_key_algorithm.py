@@ -4,7 +4,7 @@ import pytest
 
 from mutua.api.verdict import Invalid
 from mutua.controlplane.proxy_settings import proxy_settings
-from mutua.identity.x509 import KeyAlgorithm
+from mutua.identity.keys import KeyAlgorithm
 
 
 def algorithm(metadata: str) -> KeyAlgorithm:

@@ -13,14 +13,9 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.csr import new_request
 from mutua.identity.keyfile import Damaged, write_credential
+from mutua.identity.keys import Malformed
 from mutua.identity.renewal import Validity
-from mutua.identity.x509 import (
-    Malformed,
-    NotValidNow,
-    client_certificate,
-    parse_certificates,
-    self_signed_ca,
-)
+from mutua.identity.x509 import NotValidNow, client_certificate, parse_certificates, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 KEY_FILE = "generation-1.pem"

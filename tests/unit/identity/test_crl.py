@@ -4,7 +4,8 @@ import pytest
 from cryptography import x509
 
 from mutua.identity.crl import LIFETIME, covers_chain, sign_lists
-from mutua.identity.x509 import Credential, Malformed, certificate_pem, self_signed_ca
+from mutua.identity.keys import Malformed
+from mutua.identity.x509 import Credential, certificate_pem, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -16,13 +16,8 @@ from mutua.identity.facts import (
     is_self_signed,
     signed_by_next,
 )
-from mutua.identity.x509 import (
-    Malformed,
-    certificate_pem,
-    self_signed_ca,
-    server_certificate,
-    subject_name,
-)
+from mutua.identity.keys import Malformed
+from mutua.identity.x509 import certificate_pem, self_signed_ca, server_certificate, subject_name
 from mutua.testing.clock import START, ManualClock
 
 DAY = timedelta(days=1)

@@ -11,9 +11,10 @@ from mutua.identity.keyfile import (
     write_credential,
     write_key,
 )
+from mutua.identity.keys import new_key
 from mutua.identity.sealed_files import align_key_files, sealed_key_files
 from mutua.identity.sealing import KEY_BYTES, Sealer, Unsealable
-from mutua.identity.x509 import Credential, new_key, self_signed_ca
+from mutua.identity.x509 import Credential, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 KEY = bytes(range(KEY_BYTES))

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.keys import new_key
 from mutua.identity.validator import Expectation, InvalidSvid, require_valid_svid
-from mutua.identity.x509 import Credential, certificate_pem, new_key, self_signed_ca
+from mutua.identity.x509 import Credential, certificate_pem, self_signed_ca
 from mutua.testing.clock import START, ManualClock
 
 WEB = SpiffeId("cluster.local", "shop", "web")

@@ -1,4 +1,3 @@
-import pickle
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,13 +6,10 @@ import pytest
 
 from mutua.identity.x509 import (
     Credential,
-    Malformed,
     NotValidNow,
     Subject,
     client_certificate,
     client_subject,
-    new_key,
-    parse_key,
     self_signed_ca,
     server_certificate,
 )
@@ -97,33 +93,6 @@ def test_an_expired_authority_signs_nothing(ca: Credential, clock: ManualClock) 
 
     with pytest.raises(NotValidNow):
         client_certificate(ca, user="ann", groups=[], lifetime=YEAR, clock=clock)
-
-
-def test_a_key_survives_the_way_through_pem() -> None:
-    key = new_key()
-
-    assert parse_key(key.pem()).public == key.public
-
-
-def test_a_key_shows_itself_neither_in_repr_nor_in_a_pickle(ca: Credential) -> None:
-    secret = "".join(ca.key.pem().splitlines()[1:-1])
-
-    assert repr(ca.key) == str(ca.key) == f"{ca.key}" == "PrivateKey(redacted)"
-    assert "PRIVATE" not in repr(ca)
-    assert secret not in repr(ca)
-    with pytest.raises(TypeError):
-        pickle.dumps(ca.key)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "secret", "-----BEGIN PRIVATE KEY-----\nQUJD\n-----END PRIVATE KEY-----\n"]
-)
-def test_what_is_not_a_key_is_rejected_without_quoting_it(text: str) -> None:
-    with pytest.raises(Malformed) as refusal:
-        parse_key(text)
-
-    assert str(refusal.value) == "not an unencrypted PEM private key"
-    assert refusal.value.__suppress_context__
 
 
 def test_a_short_life_is_not_over_by_half_when_it_begins(

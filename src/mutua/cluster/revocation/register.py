@@ -20,7 +20,7 @@ from mutua.foundation.errors import Denied, Unavailable
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import IssuedChain
 from mutua.identity.crl import leaf_facts
-from mutua.identity.x509 import Malformed
+from mutua.identity.keys import Malformed
 
 MOST_PER_POD: Final = 16
 """Unexpired certificates remembered of one pod; a renewal comes at the half-life of the last."""

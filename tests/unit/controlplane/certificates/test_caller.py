@@ -17,8 +17,9 @@ from mutua.foundation.errors import Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
+from mutua.identity.keys import Malformed
 from mutua.identity.svid import read_svid
-from mutua.identity.x509 import Malformed, parse_certificates, self_signed_ca
+from mutua.identity.x509 import parse_certificates, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 WEB = SpiffeId("cluster.local", "shop", "web")
