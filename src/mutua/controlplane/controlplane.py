@@ -27,11 +27,12 @@ from typing import Final
 
 from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS, Key, Object, Resource
 from mutua.controlplane.enforcement import why
+from mutua.controlplane.epoch import Epoch
 from mutua.controlplane.mesh_config import LiveSettings, Report
 from mutua.controlplane.quarantine import Quarantine, Refusal
 from mutua.controlplane.receipts import Receipts, state_of
 from mutua.controlplane.remarks import Remarks
-from mutua.controlplane.rollout import SETTLE, Epoch, Rollout
+from mutua.controlplane.rollout import SETTLE, Rollout
 from mutua.controlplane.status import StatusWriter
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready

@@ -27,9 +27,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mutua.api.destination import DestinationRule
+from mutua.controlplane.epoch import Epoch, Intent, intent_of, stage_of
 from mutua.model.workload import Workload
-from mutua.xds.compile.modes import Acceptance, ModeIndex, may_switch
-from mutua.xds.compile.stage import Former, PolicySet, Stage
+from mutua.xds.compile.modes import Acceptance, may_switch
+from mutua.xds.compile.stage import PolicySet
 
 SETTLE: Final = 0.1
 """Seconds from a proxy's confirmation until it counts.  A worker takes a change up within its next
@@ -44,57 +45,6 @@ one (`RECONNECT_CEILING`), and until then may go by anything."""
 
 MOST_EPOCHS: Final = 256
 """Epochs remembered for proxies that are not waited for."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Intent:
-    """What users want at one instant; compared by identity.
-
-    Attributes:
-        number: Rises with every intent.
-        policies: The PeerAuthentications.
-        rules: The DestinationRules: what clients send depends on them too.
-        root: The root namespace, by which policies are read.
-        modes: The policies, digested.
-    """
-
-    number: int
-    policies: PolicySet
-    rules: tuple[DestinationRule, ...]
-    root: str
-    modes: ModeIndex
-
-
-@dataclass(slots=True, eq=False)
-class Epoch:
-    """A stage that proxies were given, and when.
-
-    Attributes:
-        number: Rises with every epoch.
-        target: What servers are to enforce.
-        dial: What clients go by.
-        former: By which clients may go as well.
-        stage: The same for the compiler.
-        acceptance: What servers let in.
-        generation: First generation of the mesh that was published with it, 0 before that.
-        since: When that was.
-    """
-
-    number: int
-    target: Intent
-    dial: Intent
-    former: tuple[Intent, ...]
-    stage: Stage
-    acceptance: Acceptance
-    generation: int = 0
-    since: float = 0.0
-
-    def is_exact(self, workload: Workload) -> bool:
-        """Tell whether a server lets in what its policies say, and no more."""
-        if not self.former:
-            return True
-        found, wanted = self.acceptance.workload(workload), self.target.modes.workload(workload)
-        return (found.default, found.ports) == (wanted.default, wanted.ports)
 
 
 UNKNOWN: Final = -1
@@ -137,7 +87,7 @@ class Rollout:
     def __init__(self) -> None:
         """Begin without a target: `aim` before `advance`."""
         self._started = 0.0
-        self._target = _intent(0, (), (), "")
+        self._target = intent_of(0, (), (), "")
         self._epochs: list[Epoch] = []
         self._proxies: dict[str, _Proxy] = {}
         # Who holds up the next step, and who of them has not even confirmed what is needed.
@@ -161,7 +111,7 @@ class Rollout:
         """
         old = self._target
         if policies is not old.policies or rules is not old.rules or root != old.root:
-            self._target = _intent(old.number + 1, policies, rules, root)
+            self._target = intent_of(old.number + 1, policies, rules, root)
         return self._target
 
     def add(self, uid: str) -> None:
@@ -312,7 +262,7 @@ class Rollout:
 
     def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
         number = self.current.number + 1 if self._epochs else 0
-        stage = _stage(self._target, dial, former)
+        stage = stage_of(self._target, dial, former)
         acceptance = Acceptance(stage, self._target.root)
         self._epochs.append(Epoch(number, self._target, dial, former, stage, acceptance))
         return self.current
@@ -398,7 +348,7 @@ class Rollout:
         return tuple(found)
 
     def _matters(self, intent: Intent, servers: Iterable[Workload]) -> bool:
-        stage = _stage(self._target, intent, (intent,))
+        stage = stage_of(self._target, intent, (intent,))
         acceptance = Acceptance(stage, self._target.root)
         target = self._target.modes
         done: set[str] = set()
@@ -433,14 +383,3 @@ class Rollout:
         kept = list(self._from(oldest))
         self._epochs = kept[-MOST_EPOCHS:]
         self._heard.clear()
-
-
-def _intent(
-    number: int, policies: PolicySet, rules: tuple[DestinationRule, ...], root: str
-) -> Intent:
-    return Intent(number, policies, rules, root, ModeIndex(policies, root))
-
-
-def _stage(target: Intent, dial: Intent, former: Iterable[Intent]) -> Stage:
-    remembered = (Former(one.policies, one.rules is not target.rules) for one in former)
-    return Stage(target.policies, dial.policies, tuple(remembered))

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mutua.api.destination import DestinationRule
 from mutua.api.security import MutualTlsMode, PeerAuthentication
-from mutua.controlplane.rollout import PATIENCE, RETURN, SETTLE, Epoch, Intent, Rollout
+from mutua.controlplane.epoch import Epoch, Intent
+from mutua.controlplane.rollout import PATIENCE, RETURN, SETTLE, Rollout
 from mutua.model.service import Protocol, Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
