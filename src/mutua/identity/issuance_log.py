@@ -15,11 +15,9 @@ mention one.
 """
 
 import asyncio
-import heapq
 import logging
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +43,7 @@ from mutua.identity.issuance_chain import (
 )
 from mutua.identity.journal import Issuance, Journal
 from mutua.identity.keyfile import read_secret
+from mutua.identity.unexpired import UnexpiredLeaves
 from mutua.lifecycle.supervisor import Ready
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
@@ -89,7 +88,7 @@ class IssuanceLog(Journal):
         self._latest_expiry = ""
         self._stopped = ""
         self._unsynced = asyncio.Event()
-        self._leaves = _Leaves()
+        self._leaves = UnexpiredLeaves()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._open()
@@ -134,11 +133,11 @@ class IssuanceLog(Journal):
         """Return the leaves of one identity that have not expired, oldest first."""
         return self._remembered().of(identity, self._clock.now())
 
-    def _remembered(self) -> "_Leaves":
+    def _remembered(self) -> UnexpiredLeaves:
         """Return the leaves; after the clock was set back, with those that had expired before."""
         now = self._clock.now()
         if self._leaves.forgotten is not None and now < self._leaves.forgotten - STEP:
-            self._leaves = _Leaves()
+            self._leaves = UnexpiredLeaves()
             try:
                 self._recover(segments(self._directory), now)
             except (MutuaError, OSError) as error:
@@ -290,49 +289,6 @@ class IssuanceLog(Journal):
     def _stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
         log.error("the issuance log is stopped, nothing is issued", extra={"reason": reason})
-
-
-class _Leaves:
-    """Certificates that have not expired.  The expired ones are dropped as others come.
-
-    Attributes:
-        forgotten: What had expired by then has been dropped, None for nothing.
-    """
-
-    def __init__(self) -> None:
-        self.forgotten: datetime | None = None
-        self._by_serial: dict[str, Issuance] = {}
-        self._by_identity: dict[SpiffeId, set[str]] = defaultdict(set)
-        self._by_expiry: list[tuple[datetime, str]] = []
-
-    def add(self, leaf: Issuance, now: datetime) -> None:
-        self.drop_expired(now)
-        if leaf.not_after > now and leaf.serial_number not in self._by_serial:
-            self._by_serial[leaf.serial_number] = leaf
-            self._by_identity[leaf.identity].add(leaf.serial_number)
-            heapq.heappush(self._by_expiry, (leaf.not_after, leaf.serial_number))
-
-    def of(self, identity: SpiffeId, now: datetime) -> tuple[Issuance, ...]:
-        self.drop_expired(now)
-        found = (self._by_serial[serial] for serial in self._by_identity.get(identity, ()))
-        return tuple(sorted(found, key=lambda leaf: leaf.at))
-
-    def by_signer(self, now: datetime) -> Mapping[str, tuple[Issuance, ...]]:
-        self.drop_expired(now)
-        found: dict[str, list[Issuance]] = defaultdict(list)
-        for leaf in self._by_serial.values():
-            found[leaf.signer].append(leaf)
-        return {signer: tuple(leaves) for signer, leaves in found.items()}
-
-    def drop_expired(self, now: datetime) -> None:
-        """Drop what has expired by `now`."""
-        self.forgotten = max(self.forgotten or now, now)
-        while self._by_expiry and self._by_expiry[0][0] <= now:
-            leaf = self._by_serial.pop(heapq.heappop(self._by_expiry)[1])
-            serials = self._by_identity[leaf.identity]
-            serials.discard(leaf.serial_number)
-            if not serials:
-                del self._by_identity[leaf.identity]
 
 
 def segments(directory: Path) -> list[Path]:
