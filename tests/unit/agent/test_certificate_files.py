@@ -88,32 +88,38 @@ def test_a_reader_never_sees_a_key_and_a_certificate_that_differ(
 ) -> None:
     pool = [secret(authority) for _ in range(4)]
     write_certificates(directory, pool[0])
-    stop = threading.Event()
+    has_seen_all = threading.Event()
 
     def write() -> None:
-        for turn in range(300):
+        for turn in range(30_000):
+            if turn > 300 and has_seen_all.is_set():
+                return
             write_certificates(directory, pool[turn % len(pool)])
-        stop.set()
 
     def read() -> tuple[str, str] | None:
-        handle = os.open(directory / "..data", os.O_RDONLY | os.O_DIRECTORY)
+        texts = []
         try:
-            texts = []
-            for name in NAMES[:2]:
-                with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle)) as file:
-                    texts.append(file.read())
-            return texts[0], texts[1]
+            handle = os.open(directory / "..data", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for name in NAMES[:2]:
+                    with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=handle)) as file:
+                        texts.append(file.read())
+            finally:
+                os.close(handle)
         except FileNotFoundError:
             return None  # this version was removed meanwhile: open ..data again
-        finally:
-            os.close(handle)
+        return texts[0], texts[1]
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen = {pair for pair in iter(lambda: stop.is_set() or read(), True) if pair}
-    writer.join()
+    seen: set[tuple[str, str]] = set()
+    while writer.is_alive():
+        if (pair := read()) is not None:
+            seen.add(pair)
+        if len(seen) == len(pool):
+            has_seen_all.set()
 
-    assert len(seen) > 1
+    assert len(seen) == len(pool)
     for chain, key in seen:
         assert parse_certificates(chain)[0].public_key() == parse_key(key).public
 
