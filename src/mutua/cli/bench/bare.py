@@ -18,9 +18,10 @@ import grpc.aio
 
 from mutua.cli.bench.hub import answer_lines, bind_to_one_core, say, socket_of
 from mutua.lifecycle.garbage import collect_seldom
-from mutua.xds.proto.splice import field_bytes
-from mutua.xds.resource import LISTENER
+from mutua.xds.resource import LISTENER, resource
 from mutua.xds.server import ADS, METHODS, serve_workload
+from mutua.xds.subscription import Response
+from mutua.xds.wire import encode_response
 
 SUBSCRIPTIONS: Final = 4
 """Requests by which a proxy of `fleet` opens its stream."""
@@ -28,10 +29,10 @@ SUBSCRIPTIONS: Final = 4
 SIZE: Final = 6100
 """Bytes of a response: as many as a listener for one port takes."""
 
-RESPONSE: Final = (
-    field_bytes(2, bytes(SIZE)) + field_bytes(4, LISTENER.encode()) + field_bytes(5, b"1")
+RESPONSE: Final = encode_response(
+    Response(type_url=LISTENER, nonce="1", resources=(resource("l", bytes(SIZE)),), removed=()),
+    version="1",
 )
-"""As far as `fleet` reads it, a DeltaDiscoveryResponse."""
 
 
 class Bare:

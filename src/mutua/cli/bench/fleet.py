@@ -15,20 +15,17 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mutua.agent.sds_resources import CERTIFICATE, SECRET, TRUST
 from mutua.cli.bench.http2 import Connection
 from mutua.cli.bench.hub import PORT, namespace_of, socket_of
-from mutua.xds.proto.splice import field_bytes
+from mutua.xds.proto import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from mutua.xds.server import ADS, METHODS, SDS
 
-METHOD: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-
-SECRETS_METHOD: Final = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
-
-TYPE_URL, NONCE = 4, 5
-"""Fields of a DeltaDiscoveryResponse."""
+METHOD: Final = f"/{ADS}/{METHODS[ADS]}"
+SECRETS_METHOD: Final = f"/{SDS}/{METHODS[SDS]}"
 
 
 @dataclass(slots=True)
@@ -46,41 +43,22 @@ def subscriptions(services: int) -> list[bytes]:
         for number in range(services)
     ]
     wanted = {CLUSTER: [], ENDPOINT: names, LISTENER: [], ROUTE: [str(PORT)]}
-    return [
-        field_bytes(2, kind.encode()) + b"".join(field_bytes(3, name.encode()) for name in found)
-        for kind, found in wanted.items()
-    ]
+    return [_request(kind, resource_names_subscribe=found) for kind, found in wanted.items()]
 
 
 def confirmation(response: bytes) -> bytes:
-    """Return the request that confirms a response, reading no more of it than that takes."""
-    found, position = {}, 0
-    while position < len(response):
-        tag, position = _varint(response, position)
-        length, position = _varint(response, position)
-        if tag >> 3 in {TYPE_URL, NONCE}:
-            found[tag >> 3] = response[position : position + length]
-        position += length
-    return field_bytes(2, found[TYPE_URL]) + field_bytes(6, found[NONCE])
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
+    """Return the request that confirms a response."""
+    given = DeltaDiscoveryResponse.FromString(response)
+    return _request(given.type_url, response_nonce=given.nonce)
 
 
 def secrets() -> list[list[bytes]]:
     """Return the first requests of a proxy's streams for secrets."""
-    return [
-        [field_bytes(2, SECRET.encode()) + field_bytes(3, name.encode())]
-        for name in (CERTIFICATE, TRUST)
-    ]
+    return [[_request(SECRET, resource_names_subscribe=[name])] for name in (CERTIFICATE, TRUST)]
+
+
+def _request(kind: str, **fields: Any) -> bytes:
+    return bytes(DeltaDiscoveryRequest(type_url=kind, **fields).SerializeToString())
 
 
 async def follow(
