@@ -55,7 +55,7 @@ class Bare:
         await self._complete.wait()
         self._complete.clear()
 
-    async def write(self, _line: str = "") -> dict[str, float]:
+    async def write(self, _line: str) -> dict[str, float]:
         """Write to everybody, and say what it took until all had answered."""
         begin, spent = time.monotonic(), time.process_time()
         async with asyncio.TaskGroup() as group:

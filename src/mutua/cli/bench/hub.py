@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -197,7 +197,7 @@ async def answer_lines(answer: Callable[[str], Awaitable[dict[str, float]]]) -> 
         say(await answer(line))
 
 
-def say(answer: dict[str, float] | dict[str, bool]) -> None:
+def say(answer: Mapping[str, float]) -> None:
     """Write a line to standard output."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
