@@ -1,60 +1,45 @@
-"""As much of HTTP/2 and gRPC as a simulated proxy needs, at a few dozen microseconds per message.
+"""Calls of gRPC over HTTP/2, for simulated proxies: a few dozen microseconds per message.
 
 A thousand proxies in one process must not be what a benchmark of the control plane measures, and
-with gRPC's library a message costs its receiver as much as its sender.  So this is a client's half
-of the protocol by hand: one connection, calls that stream both ways, flow control in both
-directions, pings.  Whatever else happens ends it.
+with gRPC's library a message costs its receiver as much as its sender.  So `h2` speaks HTTP/2 here,
+and what gRPC adds to it is a length before each message.
 
-Source: RFC 9113 (frames), RFC 7541 (header fields), grpc.io "gRPC over HTTP2".
+Source: grpc.io "gRPC over HTTP2".
 """
 
 import asyncio
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
 from typing_extensions import override
 
 from mutua.foundation.errors import Unavailable
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 4, 6, 8
-"""Types of frames."""
-
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
-"""Flags of frames."""
-
-FRAME_HEAD: Final = 9
-"""Bytes before a frame's payload: length (3), type, flags, stream (4)."""
-
-MESSAGE_HEAD: Final = 5
-"""Bytes before a message of gRPC: not compressed, length (4)."""
-
-MAX_FRAME: Final = 16_384
-"""Bytes of payload that every peer takes."""
-
-INITIAL_WINDOW_SIZE: Final = 4
-"""Number of the setting."""
-
-DEFAULT_WINDOW: Final = 65_535
-"""Bytes that a peer may send ahead before it is told otherwise."""
+HEAD: Final = struct.Struct("!?I")
+"""Before a message: whether it is compressed, and its length in bytes."""
 
 WINDOW: Final = 2**20
 """Bytes that the server may send ahead."""
 
+ENDS: Final = (StreamEnded, StreamReset, ConnectionTerminated)
+"""Events after which a call is over."""
+
 
 class Connection(asyncio.Protocol):
-    """A connection to a gRPC server; it is lost with an error when anything unexpected happens."""
+    """A connection to a gRPC server; it is lost with an error once the server ends a call."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
+        self._http2 = H2Connection()
         self._calls: dict[int, _Call] = {}
-        self._unread = b""
-        self._window = self._initial_window = DEFAULT_WINDOW
-        self._taken = 0
         self.lost = asyncio.get_running_loop().create_future()
-        """Raises Unavailable once the connection is lost."""
+        """Raises why, once the connection is lost."""
 
     def call(self, path: str, first: list[bytes], answer: Callable[[bytes], bytes]) -> None:
         """Start a call.
@@ -64,11 +49,18 @@ class Connection(asyncio.Protocol):
             first: Requests to begin with.
             answer: Returns the request by which a response is answered.
         """
-        stream = 2 * len(self._calls) + 1
-        self._calls[stream] = call = _Call(stream, answer, self._initial_window)
-        self._transport.write(_frame(HEADERS, END_HEADERS, stream, _header_fields(path)))
-        call.unsent += b"".join(map(_message, first))
-        self._send(call)
+        stream = self._http2.get_next_available_stream_id()
+        header_fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "localhost"),
+            (":path", path),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ]
+        self._http2.send_headers(stream, header_fields)
+        self._calls[stream] = _Call(answer, bytearray().join(map(_message, first)))
+        self._send()
 
     def close(self) -> None:
         """End it."""
@@ -78,9 +70,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's
         self._transport = transport
-        ahead = INITIAL_WINDOW_SIZE.to_bytes(2, "big") + WINDOW.to_bytes(4, "big")
-        more = _window_update(0, WINDOW - DEFAULT_WINDOW)
-        transport.write(PREFACE + _frame(SETTINGS, 0, 0, ahead) + more)
+        self._http2.local_settings = Settings(
+            initial_values={SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
+        )
+        self._http2.initiate_connection()
+        self._http2.increment_flow_control_window(WINDOW - self._http2.inbound_flow_control_window)
+        self._send()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -89,72 +84,28 @@ class Connection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        unread, position = self._unread + data, 0
-        while len(unread) >= position + FRAME_HEAD:
-            payload = position + FRAME_HEAD
-            end = payload + int.from_bytes(unread[position : position + 3], "big")
-            if len(unread) < end:
-                break
-            kind, flags = unread[position + 3], unread[position + 4]
-            stream = int.from_bytes(unread[position + 5 : payload], "big")
-            self._take(kind, flags, stream, unread[payload:end])
-            position = end
-        self._unread = unread[position:]
-
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == DATA and not flags & END_STREAM:
-            self._receive(self._calls[stream], payload)
-        elif kind == WINDOW_UPDATE:
-            self._open(stream, int.from_bytes(payload, "big"))
-        elif kind == SETTINGS and not flags & ACK:
-            self._adopt(payload)
-        elif kind == PING and not flags & ACK:
-            self._transport.write(_frame(PING, ACK, 0, payload))
-        elif kind not in {SETTINGS, PING, HEADERS} or (kind == HEADERS and flags & END_STREAM):
-            self.lost.set_exception(Unavailable(f"the server sent a frame of type {kind}"))
+        try:
+            events = self._http2.receive_data(data)
+            for event in events:
+                if isinstance(event, DataReceived):
+                    size = event.flow_controlled_length
+                    self._http2.acknowledge_received_data(size, event.stream_id)
+                    self._calls[event.stream_id].take(event.data)
+                elif isinstance(event, ENDS):
+                    raise Unavailable(f"the server ended a call: {events}")
+            self._send()
+        except (ProtocolError, Unavailable) as ended:
+            self.connection_lost(ended)
             self._transport.abort()
 
-    def _receive(self, call: "_Call", payload: bytes) -> None:
-        self._taken += len(payload)
-        call.taken += len(payload)
-        call.unread += payload
-        for message in call.messages():
-            call.unsent += _message(call.answer(message))
-        if call.taken > WINDOW // 2:
-            self._transport.write(_window_update(call.stream, call.taken))
-            call.taken = 0
-        if self._taken > WINDOW // 2:
-            self._transport.write(_window_update(0, self._taken))
-            self._taken = 0
-        self._send(call)
-
-    def _send(self, call: "_Call") -> None:
+    def _send(self) -> None:
         """Write as much as the server takes now."""
-        while size := min(len(call.unsent), call.window, self._window, MAX_FRAME):
-            self._transport.write(_frame(DATA, 0, call.stream, bytes(call.unsent[:size])))
-            del call.unsent[:size]
-            call.window -= size
-            self._window -= size
-
-    def _open(self, stream: int, more: int) -> None:
-        if stream:
-            self._calls[stream].window += more
-        else:
-            self._window += more
-        for call in self._calls.values():
-            self._send(call)
-
-    def _adopt(self, settings: bytes) -> None:
-        for position in range(0, len(settings), 6):
-            number = int.from_bytes(settings[position : position + 2], "big")
-            if number == INITIAL_WINDOW_SIZE:
-                value = int.from_bytes(settings[position + 2 : position + 6], "big")
-                for call in self._calls.values():
-                    call.window += value - self._initial_window
-                self._initial_window = value
-        self._transport.write(_frame(SETTINGS, ACK, 0, b""))
-        for call in self._calls.values():
-            self._send(call)
+        for stream, call in self._calls.items():
+            while call.unsent and (window := self._http2.local_flow_control_window(stream)) > 0:
+                size = min(window, self._http2.max_outbound_frame_size)
+                self._http2.send_data(stream, bytes(call.unsent[:size]))
+                del call.unsent[:size]
+        self._transport.write(self._http2.data_to_send())
 
 
 @dataclass(slots=True)
@@ -162,58 +113,26 @@ class _Call:
     """One stream.
 
     Attributes:
-        stream: Its number.
         answer: Returns the request by which a response is answered.
-        window: Bytes that the server takes now.
-        unsent: Requests that wait for it.
+        unsent: Requests that wait for the server's window.
         unread: The beginning of a response.
-        taken: Bytes that arrived since the server was last told that it may send more.
     """
 
-    stream: int
     answer: Callable[[bytes], bytes]
-    window: int
-    unsent: bytearray = field(default_factory=bytearray)
+    unsent: bytearray
     unread: bytearray = field(default_factory=bytearray)
-    taken: int = 0
 
-    def messages(self) -> list[bytes]:
-        """Return the responses that are complete."""
-        found = []
-        while len(self.unread) >= MESSAGE_HEAD:
-            end = MESSAGE_HEAD + int.from_bytes(self.unread[1:MESSAGE_HEAD], "big")
+    def take(self, data: bytes) -> None:
+        """Answer the responses that are complete."""
+        self.unread += data
+        while len(self.unread) >= HEAD.size:
+            _, length = HEAD.unpack_from(self.unread)
+            end = HEAD.size + length
             if len(self.unread) < end:
                 break
-            found.append(bytes(self.unread[MESSAGE_HEAD:end]))
+            self.unsent += _message(self.answer(bytes(self.unread[HEAD.size : end])))
             del self.unread[:end]
-        return found
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big")
-    return head + payload
-
-
-def _window_update(stream: int, more: int) -> bytes:
-    return _frame(WINDOW_UPDATE, 0, stream, more.to_bytes(4, "big"))
 
 
 def _message(content: bytes) -> bytes:
-    return b"\0" + len(content).to_bytes(4, "big") + content
-
-
-def _header_fields(path: str) -> bytes:
-    """Return a call's header fields, in literals of less than 127 bytes that nobody remembers."""
-    fields = (
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "localhost"),
-        (":path", path),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-    )
-    return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in fields)
-
-
-def _literal(text: str) -> bytes:
-    return bytes((len(text),)) + text.encode()
+    return HEAD.pack(False, len(content)) + content
