@@ -292,10 +292,11 @@ def constant_load_of(mesh: RunningMesh, client: str) -> Iterator[None]:
 def held_at(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
     """Begin to replace the root, and hold that up at a stage as long as the context lasts.
 
-    The proxy may be stopped too early, so that the stage is not reached: then the next one is held.
+    The proxy may be stopped too early, so that the stage is not reached, or too late: then the next
+    one is held, after another delay.
     """
-    for _ in range(5):
-        with stopped_when(mesh, pid, stage):
+    for delay in (0.1, 0.05, 0.2, 0.02, 0.4, 0.1, 0.05, 0.2):
+        with stopped_when(mesh, pid, stage, delay):
             mesh.mutua("ca", "rotate", "root", "--no-wait")
             deadline = time.monotonic() + 10
             while stage_of(mesh) != stage and time.monotonic() < deadline:
@@ -308,16 +309,18 @@ def held_at(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
 
 
 @contextmanager
-def stopped_when(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
+def stopped_when(mesh: RunningMesh, pid: int, stage: str, delay: float) -> Iterator[None]:
     """Hold a stage up: stop a proxy before it can confirm it, and let it go on at the end.
 
-    Before the last stage that is just after its new certificate, which the stage before waits for.
+    Before the last stage that is so many seconds after its new certificate, which the stage before
+    waits for.
     """
     uid = mesh.get("pod", "echo", "-n", "turn")["metadata"]["uid"]
     inside = (mesh.layout.run / "pods" / uid / "certs").relative_to("/")
     certificates = Path(f"/proc/{mesh.daemon_pid()}/root") / inside
     state = mesh.layout.pki / "ca/state.json"
-    argv = [sys.executable, "-c", WATCHER, str(state), stage, str(certificates), str(pid)]
+    facts = (state, stage, certificates, pid, delay)
+    argv = [sys.executable, "-c", WATCHER, *map(str, facts)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watcher:
         try:
             assert watcher.stdout is not None
@@ -331,7 +334,7 @@ def stopped_when(mesh: RunningMesh, pid: int, stage: str) -> Iterator[None]:
 
 WATCHER = """
 import json, os, pathlib, signal, sys, time
-state, stage, certificates, pid = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+state, stage, certificates, pid, delay = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 before = os.readlink(certificates + "/..data")
 stop = lambda: os.kill(int(pid), signal.SIGSTOP)
 
@@ -348,7 +351,7 @@ if stage == "Issue":
 if stage == "Withdraw":
     while os.readlink(certificates + "/..data") == before:
         time.sleep(0.005)
-    time.sleep(0.1)
+    time.sleep(float(delay))
 stop()  # whoever is stopped already stays so
 """
 

@@ -37,7 +37,11 @@ GRACE: Final = 90.0
 EVENT_GRACE: Final = 2.0
 """Seconds that an event may come after what it tells."""
 
-NOT_FOUND: Final = 404
+NOT_FOUND, CONFLICT = 404, 409
+"""Statuses of the API: it is not there; somebody else wrote in between."""
+
+ATTEMPTS: Final = 5
+"""Writes that may lose against others before the command gives up."""
 
 
 class Outcome(Enum):
@@ -113,6 +117,17 @@ class Roll:
 
     def undo(self, policy: Object) -> None:
         """Put a policy back to what it was, unless its probation has ended."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._undo(policy)
+            except ApiError as error:
+                # Its status is written about now, by the control plane.
+                if error.status.code != CONFLICT or left == 0:
+                    raise
+            else:
+                return
+
+    def _undo(self, policy: Object) -> None:
         current = self._read(policy)
         probation = probation_of(current) if current is not None else None
         if current is None or probation is None:
