@@ -42,10 +42,10 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
         yield from _subsets(mesh, rule, services)
         for path, policy in _policies(rule):
             yield from _verification(rule, path, policy)
-            yield from _credentials(mesh, rule, path, policy)
             yield from _replaced(rule, path, policy)
             if "*" not in rule.host:
                 yield from _ports(mesh, rule, path, policy, services)
+        yield from _credentials(mesh, rule)
         yield from _merged(mesh, rule, services)
         yield from _overshadowing(mesh, rule)
 
@@ -138,25 +138,21 @@ def _is_unverified(tls: ClientTls, rule: DestinationRule) -> bool:
     return tls.mode in VERIFYING and not tls.ca_certificates and not is_exempt
 
 
-def _credentials(
-    mesh: Mesh, rule: DestinationRule, path: str, policy: TrafficPolicy
-) -> Iterator[Message]:
+def _credentials(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
     """Yield Secrets that a rule names and that there are not."""
     if rule.selector is None or not mesh.namespaces:
         return  # it is not read; or there are manifests only, and the Secret may be elsewhere
     secrets = (one["metadata"] for one in mesh.of_kind(SECRETS))
     known = {one["name"] for one in secrets if one["namespace"] == rule.namespace}
-    blocks = [(f"{path}.tls", policy.tls)]
-    blocks += [(f"{path}.portLevelSettings", entry.tls) for entry in policy.ports.values()]
-    for where, tls in blocks:
-        if tls is None or tls.mode not in VERIFYING or not tls.credential_name:
+    for path, tls in rule.tls_blocks():
+        if tls.mode not in VERIFYING or not tls.credential_name:
             continue
         name = tls.credential_name
         suffices = {name} if tls.mode is TlsMode.MUTUAL else {name, f"{name}-cacert"}
         if not suffices & known and not (tls.insecure_skip_verify and tls.mode is TlsMode.SIMPLE):
             text = f"there is no Secret {rule.namespace}/{name}, so connections fail"
-            at = f"{where}.credentialName"
-            yield Message(code=NOT_FOUND, origin=origin(rule), text=text, path=at)
+            where = f"{path}.credentialName"
+            yield Message(code=NOT_FOUND, origin=origin(rule), text=text, path=where)
 
 
 def _replaced(rule: DestinationRule, path: str, policy: TrafficPolicy) -> Iterator[Message]:

@@ -6,7 +6,7 @@ in its /proc/net/tcp and tcp6; reading them is left to the caller.  Source: proc
 """
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from mutua.analysis.analyze import Analyzer
@@ -63,7 +63,7 @@ def _of(mesh: Mesh, group: PodGroup, bound: Mapping[int, set[str]]) -> Iterator[
     exposed = {target: service.id.name for service, _, target in mesh.exposing(group)}
     for port, service in sorted(exposed.items()):
         addresses = sorted(bound.get(port, ()))
-        if addresses and all(map(_is_loopback, addresses)):
+        if addresses and all(ip_address(one).is_loopback for one in addresses):
             text = (
                 f"port {port} of Service {service} is listened on at {addresses[0]} only, where "
                 "the sidecar does not reach it: listen on 0.0.0.0"
@@ -73,10 +73,6 @@ def _of(mesh: Mesh, group: PodGroup, bound: Mapping[int, set[str]]) -> Iterator[
 
 def _runs(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") == "Running"
-
-
-def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address == "::1"
 
 
 def _address(digits: str) -> str:

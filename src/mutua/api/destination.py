@@ -144,7 +144,8 @@ class DestinationRule:
         """Yield every `tls` block and its path."""
         policies = [("spec.trafficPolicy", self.policy)]
         policies += [
-            (f"spec.subsets[{one.name}].trafficPolicy", one.policy) for one in self.subsets
+            (f"spec.subsets[{index}].trafficPolicy", one.policy)
+            for index, one in enumerate(self.subsets)
         ]
         for path, policy in policies:
             if policy is None:
