@@ -20,7 +20,7 @@ from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.rules import is_meant, origin, services_for
 from mutua.analysis.wording import listed
-from mutua.api.destination import ClientTls, DestinationRule, TlsMode, TrafficPolicy
+from mutua.api.destination import ROOTS, ClientTls, DestinationRule, TlsMode, TrafficPolicy
 from mutua.api.object import DESTINATION_RULES, SECRETS
 from mutua.model.inbound import target_port
 from mutua.model.service import Service
@@ -148,7 +148,7 @@ def _credentials(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
         if tls.mode not in VERIFYING or not tls.credential_name:
             continue
         name = tls.credential_name
-        suffices = {name} if tls.mode is TlsMode.MUTUAL else {name, f"{name}-cacert"}
+        suffices = {name} if tls.mode is TlsMode.MUTUAL else {name, name + ROOTS}
         if not suffices & known and not (tls.insecure_skip_verify and tls.mode is TlsMode.SIMPLE):
             text = f"there is no Secret {rule.namespace}/{name}, so connections fail"
             where = f"{path}.credentialName"

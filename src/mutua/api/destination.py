@@ -30,6 +30,9 @@ from mutua.api.traffic import (
 )
 from mutua.api.verdict import Invalid
 
+ROOTS: Final = "-cacert"
+"""What follows `credentialName` in the name of a Secret that holds the roots alone."""
+
 
 class TlsMode(Enum):
     """What a client sends."""

@@ -19,13 +19,14 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mutua.api.destination import ClientTls, DestinationRule, TlsMode
+from mutua.api.destination import ROOTS, ClientTls, DestinationRule, TlsMode
 from mutua.api.object import SECRETS, Object
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.store.mirror import Change, Mirror
 from mutua.store.port import ObjectStore
+from mutua.xds.compile.origination import SECRETS as PREFIX
 from mutua.xds.feed import Feed
 from mutua.xds.proto import message, type_url
 from mutua.xds.resource import Layer, Resource, ResourceSet
@@ -33,9 +34,6 @@ from mutua.xds.subscription import Rejection
 
 MESSAGE: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 SECRET: Final = type_url(MESSAGE)
-
-PREFIX: Final = "kubernetes://"
-ROOTS: Final = "-cacert"
 
 CHAIN_KEYS: Final = ("cert", "tls.crt")
 KEY_KEYS: Final = ("key", "tls.key")
@@ -141,11 +139,12 @@ class Credentials:
 
     def _publish(self, uid: str) -> None:
         namespace, feed = self._feeds[uid]
-        if namespace not in self._layers:
+        wanted = self._wanted(uid, namespace)
+        if wanted and namespace not in self._layers:
             self._layers[namespace] = Layer(self._resources(namespace))
-        present = self._layers[namespace].by_name
-        wanted = sorted(self._wanted(uid, namespace) & present.keys())
-        layer, before = Layer(present[name] for name in wanted), feed.resources.get(SECRET)
+        present = self._layers[namespace].by_name if wanted else {}
+        layer = Layer(present[name] for name in sorted(wanted & present.keys()))
+        before = feed.resources.get(SECRET)
         if before is None or dict(before) != layer.by_name:
             self._generation += 1
             feed.publish({SECRET: ResourceSet(layer)}, self._generation)

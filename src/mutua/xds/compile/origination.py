@@ -13,7 +13,7 @@ Specification: istio-semantics sections 3.4 and 3.6.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mutua.api.destination import ClientTls, TlsMode
+from mutua.api.destination import ROOTS, ClientTls, TlsMode
 from mutua.model.settings import MeshSettings
 from mutua.xds.compile.tls import CREDENTIALS, TLS, exactly, tls_parameters
 from mutua.xds.proto import UpstreamTlsContext, pack
@@ -22,8 +22,7 @@ SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 """What a rule without `caCertificates` trusts: Istio's "system", where Debian has it."""
 
 SECRETS: Final = "kubernetes://"
-ROOTS: Final = "-cacert"
-"""What Secrets are called among proxies, and what the one with the roots is (section 2.9)."""
+"""What the names of Secrets begin with among proxies (section 2.9)."""
 
 HTTP2_ALPN: Final = ("h2",)
 
