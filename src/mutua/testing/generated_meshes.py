@@ -269,8 +269,8 @@ class _RulesOf:
         balancer = self.draw(st.sampled_from((None, None, None, "PASSTHROUGH", "ROUND_ROBIN")))
         if balancer:
             made["loadBalancer"] = {"simple": balancer}
-        # Says something, but nothing of TLS.  A limit that is reached would close connections, which
-        # no evaluator foresees: HTTP/1.1 of an earlier call stays open and is counted.
+        # Says something, but nothing of TLS.  A limit that is reached would close connections,
+        # which no evaluator foresees: HTTP/1.1 of an earlier call stays open and is counted.
         return made or {"connectionPool": {"tcp": {"maxConnections": 1000}}}
 
 
