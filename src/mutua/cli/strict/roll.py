@@ -104,7 +104,7 @@ class Roll:
         )
         name = f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
         self.tell(f"{title}: {name} says STRICT, watching for {self.watch:g} s")
-        stored = self._write(policy, is_new=before is None)
+        stored = self._write(policy, before)
         try:
             outcome, why = self._await_outcome(stored)
         except KeyboardInterrupt:
@@ -117,15 +117,12 @@ class Roll:
 
     def undo(self, policy: Object) -> None:
         """Put a policy back to what it was, unless its probation has ended."""
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                self._undo(policy)
-            except ApiError as error:
-                # Its status is written about now, by the control plane.
-                if error.status.code != CONFLICT or left == 0:
-                    raise
-            else:
-                return
+        try:
+            self._undo(policy)
+        except ApiError as error:
+            if error.status.code != CONFLICT:
+                raise
+            self._undo(policy)  # its probation ended about now, or somebody changed it
 
     def _undo(self, policy: Object) -> None:
         current = self._read(policy)
@@ -138,7 +135,7 @@ class Roll:
             kind = self._kind()
             self.client.delete(kind, metadata["name"], namespace=metadata["namespace"])
         else:
-            self._write(restored, is_new=False)
+            self._write(restored, current)
 
     def _await_outcome(self, stored: Object) -> tuple[Outcome, str]:
         deadline = time.monotonic() + self.watch + GRACE
@@ -159,12 +156,25 @@ class Roll:
             hint="mutua strict plan; kubectl get events -A shows what became of it",
         )
 
-    def _write(self, policy: Object, *, is_new: bool) -> Object:
+    def _write(self, policy: Object, before: Object | None) -> Object:
+        """Store a policy that was made of `before`, unless what that says was changed meanwhile."""
         kind, metadata = self._kind(), policy["metadata"]
-        where = {"namespace": metadata["namespace"]}
-        if is_new:
+        name, where = metadata["name"], {"namespace": metadata["namespace"]}
+        if before is None:
             return dict(self.client.create(kind(policy), **where))
-        return dict(self.client.replace(kind(policy), metadata["name"], **where))
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return dict(self.client.replace(kind(policy), name, **where))
+            except ApiError as error:
+                if error.status.code != CONFLICT or left == 0:
+                    raise
+                # Mostly the control plane has written its status.
+                current = self._read(before)
+                if current is None or _said(current) != _said(before):
+                    raise
+                version = current["metadata"]["resourceVersion"]
+                policy = {**policy, "metadata": {**metadata, "resourceVersion": version}}
+        raise AssertionError("unreachable")
 
     def _read(self, policy: Object) -> Object | None:
         metadata = policy["metadata"]
@@ -192,6 +202,12 @@ class Roll:
 
     def _kind(self) -> Any:
         return resource_class(kind_of(PEER_AUTHENTICATIONS))
+
+
+def _said(policy: Object) -> tuple[Any, ...]:
+    """Return what its author says, which is all but the status and the store's own notes."""
+    metadata = policy["metadata"]
+    return policy.get("spec"), metadata.get("labels"), metadata.get("annotations")
 
 
 def _without_time(note: str) -> str:
