@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,19 @@ kind: Service
 metadata: {name: local, namespace: shop}
 spec: {selector: {app: local}, ports: [{name: http, port: 80, targetPort: 8080}]}
 """
+GUEST = """
+apiVersion: v1
+kind: Pod
+metadata: {name: guest, namespace: default}
+spec:
+  containers: [{name: c, image: curl, volumeMounts: [{name: peer, mountPath: /peer}]}]
+  volumes: [{name: peer, secret: {secretName: peer}}]
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}}
+"""
 HYBRID, CLASSICAL = "X25519MLKEM768", "X25519"
 
 
@@ -119,6 +134,11 @@ class Shop:
         """Return how many TLS handshakes of a pod's proxy used a key exchange."""
         found = re.findall(rf"ssl\.curves\.{curve}: (\d+)", self.admin(pod, "/stats?filter=curves"))
         return sum(map(int, found))
+
+    def roots(self, pod: str) -> list[str]:
+        """Return the fingerprints of what a pod's proxy verifies peers with."""
+        found = self.mesh.get("workloadcertificate", pod, "-n", "shop")
+        return list(found["status"]["roots"])
 
     def log(self, pod: str) -> list[str]:
         """Return the lines of a proxy's log."""
@@ -190,6 +210,74 @@ def test_another_trust_domain_reaches_running_pods_and_no_request_fails(shop: Sh
     eventually(
         lambda: "URI=spiffe://cluster.local/" in shop.curl("http://web:81/headers"),
         "the old trust domain is back",
+    )
+
+
+PEER = "spiffe://partner.example/ns/a/sa/b"
+
+
+@pytest.fixture(scope="module")
+def partner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a CA of another mesh, ca.pem, and a workload's peer.pem and peer.key."""
+    folder = tmp_path_factory.mktemp("partner")
+    (folder / "san").write_text(f"subjectAltName=critical,URI:{PEER}\n")
+    (folder / "database").touch()
+    (folder / "ca.cnf").write_text("[ca]\ndatabase=database\ndefault_md=sha256\n")
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/O=partner")
+    for argv in (
+        ("req", "-x509", *new, "-days", "1", "-keyout", "ca.key", "-out", "ca.pem"),
+        ("req", *new, "-keyout", "peer.key", "-out", "peer.csr"),
+        ("x509", "-req", "-in", "peer.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "1",
+         "-CAcreateserial", "-extfile", "san", "-out", "peer.pem"),
+        ("ca", "-gencrl", "-config", "ca.cnf", "-name", "ca", "-crldays", "1", "-cert", "ca.pem",
+         "-keyfile", "ca.key", "-out", "crl.pem"),
+    ):  # fmt: skip
+        subprocess.run(["openssl", *argv], cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def guest(shop: Shop, partner: Path) -> Iterator[None]:
+    """A pod with the other mesh's certificate, which wants to call a STRICT server."""
+    files = [f"--from-file={partner / name}" for name in ("peer.pem", "peer.key")]
+    shop.mesh.kubectl("create", "secret", "generic", "peer", *files)
+    shop.mesh.apply(GUEST)
+    shop.mesh.kubectl("wait", "pod", "guest", "--for=condition=Ready")
+    yield
+    shop.mesh.kubectl("delete", "secret/peer", "pod/guest", "--wait=false")
+    shop.mesh.kubectl("delete", "pa", "web", "-n", "shop")
+
+
+@pytest.mark.usefixtures("guest")
+def test_workloads_of_another_mesh_are_let_in_once_their_ca_is_among_the_settings(
+    shop: Shop, partner: Path
+) -> None:
+    def answer() -> str:
+        argv = ("--cert", "/peer/peer.pem", "--key", "/peer/peer.key", "-k")
+        return shop.curl(*argv, "https://web.shop:80/headers", pod="guest", namespace="default")
+
+    pem = (partner / "ca.pem").read_text()
+    assert PEER not in answer()
+    shop.settings(caCertificates=[{"pem": pem, "trustDomains": ["somebody.else"]}])
+    eventually(lambda: len(shop.roots("web")) == 2, "the proxy holds both CAs")
+    assert PEER not in answer()
+    shop.settings(caCertificates=[{"pem": pem, "trustDomains": ["partner.example"]}])
+    eventually(lambda: PEER in answer(), "the other mesh is let in")
+    assert "X-Forwarded-Client-Cert" in shop.curl("http://web/headers")
+
+    # Once a certificate of this mesh is revoked, there must be a list of every CA.
+    shop.mesh.mutua("kick", "client.shop")
+    eventually(lambda: PEER not in answer(), "nobody without a list is let in")
+    pem += (partner / "crl.pem").read_text()
+    shop.settings(caCertificates=[{"pem": pem, "trustDomains": ["partner.example"]}])
+    eventually(lambda: PEER in answer(), "the other mesh is let in again")
+    for one in shop.mesh.get("revocations", "-n", "istio-system")["items"]:
+        shop.mesh.mutua("kick", "--undo", one["metadata"]["name"])
+
+    shop.settings()
+    eventually(lambda: PEER not in answer(), "nobody else's CA is trusted any more")
+    eventually(
+        lambda: "X-Forwarded-Client-Cert" in shop.curl("http://web/headers"), "all as before"
     )
 
 

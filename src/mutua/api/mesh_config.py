@@ -79,6 +79,19 @@ class AccessLog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaCertificate:
+    """An authority besides the mesh's own.
+
+    Attributes:
+        pem: Its certificates, and perhaps its revocation lists; "" if they are not given here.
+        trust_domains: Whose certificates it signs.
+    """
+
+    pem: str
+    trust_domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshConfig:
     """Settings of the whole mesh.
 
@@ -86,6 +99,7 @@ class MeshConfig:
         root_namespace: Where mesh-wide policies live.
         trust_domain: First part of every SPIFFE ID this mesh issues.
         trust_domain_aliases: Further trust domains whose certificates are accepted.
+        ca_certificates: Authorities that proxies trust besides the mesh's own.
         enable_auto_mtls: Whether clients use mTLS wherever the server can.
         allow_any_outbound: Whether unknown destinations are passed through (ALLOW_ANY) or
             refused (REGISTRY_ONLY).
@@ -107,6 +121,7 @@ class MeshConfig:
     root_namespace: str = "istio-system"
     trust_domain: str = "cluster.local"
     trust_domain_aliases: tuple[str, ...] = ()
+    ca_certificates: tuple[CaCertificate, ...] = ()
     enable_auto_mtls: bool = True
     allow_any_outbound: bool = True
     inbound_to_localhost: bool = False

@@ -64,7 +64,7 @@ from mutua.cluster.settings import DaemonSettings
 from mutua.cluster.sidecar import MeshSidecars
 from mutua.controlplane.advice import Adviser
 from mutua.controlplane.injection import SidecarInjector
-from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower
+from mutua.controlplane.mesh_config import LiveSettings, MeshConfigFollower, admit_mesh_config
 from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.layout import Layout
@@ -155,7 +155,13 @@ class Mesh:
         addresses = ServiceAddresses(outside.store)
         envoy = find_envoy(Path(settings.envoy) if settings.envoy else None)
         node = node_settings(settings, envoy)
-        hooks = (addresses.admit, injector, NodeBinding(node).admit, admit_deployment)
+        hooks = (
+            addresses.admit,
+            injector,
+            NodeBinding(node).admit,
+            admit_deployment,
+            admit_mesh_config,
+        )
         self.registry = Registry(
             outside.store,
             admission=hooks,

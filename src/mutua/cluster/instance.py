@@ -46,7 +46,7 @@ from mutua.controlplane.coherence.coherence import Coherence
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.ledger.keeper import Keeper, Program
-from mutua.controlplane.mesh_config import LiveSettings, Report
+from mutua.controlplane.mesh_config import LiveSettings, Report, peer_authorities
 from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.controlplane.strict.guard import Guard, Record
@@ -178,7 +178,7 @@ class ControlPlaneInstance:
         self._roots = RootCertificatePublisher(store, lambda: self._authority.roots_pem)
         self._authority.listen(self._roots.refresh)
         self._register = Register()
-        trust = RevocableTrust(
+        self._trust = trust = RevocableTrust(
             around.agent,
             lambda: [keys.material(one) for one in keys.state.trusted],
             clock,
@@ -296,12 +296,20 @@ class ControlPlaneInstance:
         await supervise({**self.services, "readiness": announce}, stop=stop)
 
     async def _follow_settings(self, ready: Ready) -> None:
-        live = self._around.settings
-        unsubscribe = live.subscribe(lambda: self._settings.put(live.current))
-        try:
+        live, changed = self._around.settings, asyncio.Event()
+
+        def follow() -> None:
             self._settings.put(live.current)
-            ready()
-            await asyncio.Event().wait()
+            changed.set()
+
+        unsubscribe = live.subscribe(follow)
+        try:
+            follow()
+            while True:
+                changed.clear()
+                self._trust.trust_also(peer_authorities(live.current.ca_certificates))
+                ready()
+                await changed.wait()
         finally:
             unsubscribe()
 

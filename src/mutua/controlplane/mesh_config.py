@@ -1,6 +1,6 @@
 """Settings of the whole mesh, followed live: ConfigMap `istio` of namespace `istio-system`.
 
-    ConfigMap ──> parser ──> LiveSettings ──> control plane, injector, authority, sidecars
+    ConfigMap ──> checks ──> LiveSettings ──> control plane, injector, authority, sidecars
                      │ wrong: the last good settings stay, and an Event says what is wrong
 
 Admission refuses a wrong text, so one can only come from a store of somebody else's.  Without a
@@ -10,19 +10,24 @@ mesh was created with: an accident with kubectl must not take everybody's identi
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
-from mutua.api.object import CONFIG_MAPS, Object
+from mutua.api.mesh_config import CaCertificate, MeshConfig
+from mutua.api.object import CONFIG_MAPS, Object, Resource
 from mutua.api.validation.mesh_config import (
     KEY,
     NAME,
     NAMESPACE,
+    PATH,
     is_mesh_config,
     read_mesh_config,
 )
-from mutua.api.verdict import Invalid
+from mutua.api.verdict import Invalid, Verdict, invalid
 from mutua.foundation.errors import Rejected
+from mutua.identity.bundle import TrustBundle, bundle_of
+from mutua.identity.keys import Malformed
+from mutua.identity.peer_authority import read_peer_authority
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.settings import MeshSettings
 from mutua.store.mirror import Change, Mirror
@@ -51,6 +56,31 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[Object, Literal["Normal", "Warning"], str, str], None]
 """(the ConfigMap, severity, reason in one word, message) -> an Event."""
+
+
+async def admit_mesh_config(resource: Resource, obj: Object, _old: Object | None) -> Object:
+    """Refuse a MeshConfig with unusable CA certificates (an admission hook).
+
+    Raises:
+        Invalid: It has some.
+    """
+    if resource == CONFIG_MAPS and is_mesh_config(obj):
+        try:
+            config = read_mesh_config(obj, MeshConfig())
+        except Invalid:
+            return obj  # validation, which comes next, says all that is wrong
+        _check_authorities(config)
+    return obj
+
+
+def peer_authorities(found: Iterable[CaCertificate]) -> TrustBundle:
+    """Return what proxies trust besides the mesh's own CA.
+
+    Raises:
+        Malformed: One of them is unusable; the mesh's settings have none of that kind.
+    """
+    bundles = [read_peer_authority(one.pem) for one in found if one.pem]
+    return bundle_of((one.roots_pem for one in bundles), "".join(one.crl for one in bundles))
 
 
 class LiveSettings:
@@ -144,6 +174,7 @@ class MeshConfigFollower:
             return
         try:
             settings = read_mesh_config(change.after, self._defaults)
+            _check_authorities(settings)
         except Invalid as error:
             log.error("mesh config refused", extra={"reason": str(error)})  # noqa: TRY400
             self._report(config_map, "Warning", "Refused", f"{error}; the last good settings stay")
@@ -156,6 +187,16 @@ class MeshConfigFollower:
             log.info("mesh config changed")
             self._report(config_map, "Normal", "Accepted", "the mesh follows these settings")
         self._settings.put(settings)
+
+
+def _check_authorities(config: MeshConfig) -> None:
+    errors = []
+    for index, one in enumerate(config.ca_certificates):
+        try:
+            peer_authorities([one])
+        except Malformed as error:
+            errors.append(invalid(f"{PATH}.caCertificates[{index}].pem", "", str(error)))
+    Verdict(errors=errors).raise_for_errors()
 
 
 def _gist(settings: MeshSettings) -> str:

@@ -86,6 +86,18 @@ def covers_chain(crl: str, authorities: Iterable[str]) -> bool:
     return all(name in issuers for name in names)
 
 
+def lists_in(text: str) -> str:
+    """Return the revocation lists that a PEM text holds among other things, "" for none.
+
+    Raises:
+        Malformed: One of them cannot be read.
+    """
+    found = _parsed(text)
+    if len(found) != text.count("-----BEGIN X509 CRL-----"):
+        raise Malformed("not a PEM revocation list")
+    return "".join(map(_pem, found))
+
+
 def leaf_facts(chain_pem: str) -> tuple[int, datetime]:
     """Return serial number and last instant of the first certificate of a chain.
 

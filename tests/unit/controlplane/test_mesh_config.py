@@ -9,8 +9,14 @@ import pytest
 from mutua.api.object import CONFIG_MAPS, PEER_AUTHENTICATIONS, PODS, Object
 from mutua.api.validation.content import check_config_map
 from mutua.api.validation.mesh_config import parse_mesh_config
+from mutua.api.verdict import Invalid
 from mutua.controlplane.controlplane import ControlPlane
-from mutua.controlplane.mesh_config import FIRST_TEXT, LiveSettings, MeshConfigFollower
+from mutua.controlplane.mesh_config import (
+    FIRST_TEXT,
+    LiveSettings,
+    MeshConfigFollower,
+    admit_mesh_config,
+)
 from mutua.foundation.errors import Rejected
 from mutua.model.settings import MeshSettings
 from mutua.store.memory import MemoryStore
@@ -132,6 +138,23 @@ async def test_a_bad_text_leaves_the_last_good_settings_in_use() -> None:
     assert severity == "Warning"
     assert message.startswith("data[mesh].outboundTrafficPolicy.mode: Unsupported value")
     assert message.endswith("the last good settings stay")
+
+
+async def test_an_unusable_ca_leaves_the_last_good_settings_in_use() -> None:
+    mesh = Followed()
+    async with running(mesh.follower.run):
+        await mesh.say("{caCertificates: [{pem: nothing}], enableAutoMtls: false}")
+        _, _, message = await mesh.reported("Refused")
+        assert mesh.settings.current.enable_auto_mtls
+
+    assert message.startswith("data[mesh].caCertificates[0].pem: Invalid value")
+
+
+async def test_admission_refuses_an_unusable_ca_and_leaves_the_rest_to_validation() -> None:
+    with pytest.raises(Invalid, match=r"caCertificates\[0\]\.pem.*not PEM certificates"):
+        await admit_mesh_config(CONFIG_MAPS, config_map("caCertificates: [{pem: nothing}]"), None)
+    unreadable = config_map("nonsense: 1")
+    assert await admit_mesh_config(CONFIG_MAPS, unreadable, None) is unreadable
 
 
 async def test_a_bad_text_at_the_start_does_not_stop_the_mesh() -> None:

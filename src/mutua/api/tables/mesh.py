@@ -11,6 +11,9 @@ from mutua.api.shape import BOOLEAN, STRING, STRINGS, ListOf, Struct, enum, stru
 TLS_VERSIONS: Final = ("TLS_AUTO", "TLSV1_2", "TLSV1_3")
 NORMALIZATIONS: Final = ("DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 
+NOT_HONOURED_CA: Final = ("spiffeBundleUrl", "certSigners")
+"""Fields of an entry of caCertificates that are stored, and nothing follows."""
+
 HYBRID_CURVES: Final = ("X25519MLKEM768",)
 """Key exchange that is safe as long as one of an elliptic curve and a lattice is; TLS 1.3 only."""
 
@@ -46,6 +49,16 @@ MESH_CONFIG: Final[Struct] = struct(
     accessLogEncoding=enum("TEXT", "JSON"),
     accessLogFile=enum("", "/dev/stdout", "/dev/stderr"),
     accessLogFormat=STRING,
+    caCertificates=ListOf(
+        struct(
+            "CertificateData",
+            pem=STRING,
+            spiffeBundleUrl=STRING,
+            certSigners=STRINGS,
+            trustDomains=STRINGS,
+        ),
+        max_items=64,
+    ),
     connectTimeout=STRING,
     defaultDestinationRuleExportTo=STRINGS,
     defaultServiceExportTo=STRINGS,
@@ -70,7 +83,7 @@ listener when it cannot open the file, so any other path could stop the whole me
 """
 
 NOT_HONOURED: Final = frozenset({
-    "ca", "caCertificates", "certificates", "compliancePolicy", "configSources", "defaultConfig",
+    "ca", "certificates", "compliancePolicy", "configSources", "defaultConfig",
     "defaultHttpRetryPolicy", "defaultProviders", "defaultVirtualServiceExportTo",
     "discoverySelectors", "enableEnvoyAccessLogService",
     "enablePrometheusMerge", "enableTracing", "extensionProviders", "inboundClusterStatName",

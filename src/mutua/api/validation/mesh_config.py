@@ -18,11 +18,18 @@ from typing import Any, Final, TypeVar
 
 from mutua.api.access_log import format_errors
 from mutua.api.duration import duration_fault, parse_duration
-from mutua.api.mesh_config import AccessLog, MeshConfig, PathNormalization, TlsProfile, TlsVersion
+from mutua.api.mesh_config import (
+    AccessLog,
+    CaCertificate,
+    MeshConfig,
+    PathNormalization,
+    TlsProfile,
+    TlsVersion,
+)
 from mutua.api.object import Object
-from mutua.api.shape import Struct, child, misshapen
+from mutua.api.shape import ListOf, Struct, child, misshapen
 from mutua.api.strict_yaml import read_yaml
-from mutua.api.tables.mesh import HYBRID_CURVES, MESH_CONFIG, NOT_HONOURED
+from mutua.api.tables.mesh import HYBRID_CURVES, MESH_CONFIG, NOT_HONOURED, NOT_HONOURED_CA
 from mutua.api.validation.names import dns_label, name_errors
 from mutua.api.verdict import FieldError, Invalid, Verdict, duplicate, forbidden, invalid, required
 from mutua.foundation.spiffe import TRUST_DOMAIN
@@ -82,6 +89,9 @@ def check_mesh_config(obj: Object, old: Object | None = None) -> Verdict:
         return Verdict(errors=list(refusal.errors))
     tree = _plain(read_yaml(obj["data"][KEY]))
     ignored = [f"{PATH}.{name}" for name in sorted(tree) if name in NOT_HONOURED]
+    for index, one in enumerate(tree.get("caCertificates") or ()):
+        where = f"{PATH}.caCertificates[{index}]"
+        ignored += [child(where, name) for name in NOT_HONOURED_CA if one.get(name)]
     ignored += [f"data[{key}]" for key in sorted(obj["data"]) if key != KEY]
     warnings = [f"{path}: has no effect in this mesh" for path in ignored]
     warnings += _consequences(settings, old)
@@ -92,6 +102,16 @@ def _consequences(settings: MeshConfig, old: Object | None) -> Iterator[str]:
     """Yield what the author of an acceptable text might not expect."""
     if settings.access_log.format and not settings.access_log.file:
         yield f"{PATH}.accessLogFormat: has no effect while accessLogFile is empty"
+    for index, one in enumerate(settings.ca_certificates):
+        if not one.pem:
+            continue
+        where = f"{PATH}.caCertificates[{index}].pem"
+        yield f"{where}: proxies believe whatever this CA signs, identities of this mesh included"
+        if "BEGIN X509 CRL" not in one.pem:
+            yield (
+                f"{where}: holds no revocation list, so while a certificate of this mesh is "
+                "revoked, proxies refuse those of this CA"
+            )
     try:
         before = read_mesh_config(old, MeshConfig()).trust_domain
     except Invalid:
@@ -140,15 +160,23 @@ def _unknown(
             yield forbidden(where, f"unknown field{hint}")
         elif isinstance(part, Struct) and isinstance(value, dict):
             yield from _unknown(part, value, where)
+        elif isinstance(part, ListOf) and isinstance(part.item, Struct) and isinstance(value, list):
+            for index, one in enumerate(value):
+                if isinstance(one, dict):
+                    yield from _unknown(part.item, one, f"{where}[{index}]")
 
 
 def _meaning(tree: Mapping[str, Any], path: str) -> Iterator[FieldError]:
     """Yield what is wrong with values of the right shape."""
     if namespace := tree.get("rootNamespace"):
         yield from name_errors(child(path, "rootNamespace"), namespace, dns_label)
-    aliases = enumerate(tree.get("trustDomainAliases") or ())
     domains = [("trustDomain", tree.get("trustDomain") or "cluster.local")]
-    for name, domain in (*domains, *((f"trustDomainAliases[{n}]", one) for n, one in aliases)):
+    domains += _numbered("trustDomainAliases", tree.get("trustDomainAliases"))
+    for name, one in _numbered("caCertificates", tree.get("caCertificates")):
+        domains += _numbered(f"{name}.trustDomains", one.get("trustDomains"))
+        if bool(one.get("pem")) == bool(one.get("spiffeBundleUrl")):
+            yield invalid(child(path, name), "", "must have either pem or spiffeBundleUrl")
+    for name, domain in domains:
         if not TRUST_DOMAIN.fullmatch(domain):
             detail = "must be lower-case letters, digits, '.', '-' and '_', 255 at most"
             yield invalid(child(path, name), domain, detail)
@@ -163,6 +191,10 @@ def _meaning(tree: Mapping[str, Any], path: str) -> Iterator[FieldError]:
         for place, fault in format_errors(tree.get("accessLogEncoding") or "TEXT", text):
             where = child(path, "accessLogFormat")
             yield invalid(f"{where}.{place}" if place else where, text, fault)
+
+
+def _numbered(name: str, values: Sequence[Any] | None) -> list[tuple[str, Any]]:
+    return [(f"{name}[{index}]", one) for index, one in enumerate(values or ())]
 
 
 def _duration_errors(
@@ -215,6 +247,12 @@ def _settings(tree: Mapping[str, Any], base: T) -> T:
         "root_namespace": tree.get("rootNamespace"),
         "trust_domain": tree.get("trustDomain"),
         "trust_domain_aliases": tuple(tree.get("trustDomainAliases") or ()),
+        "ca_certificates": tuple(
+            CaCertificate(
+                pem=one.get("pem") or "", trust_domains=tuple(one.get("trustDomains") or ())
+            )
+            for one in tree.get("caCertificates") or ()
+        ),
         "enable_auto_mtls": tree.get("enableAutoMtls"),
         "allow_any_outbound": None if policy is None else policy == "ALLOW_ANY",
         "inbound_to_localhost": None if inbound is None else inbound == "LOCALHOST",

@@ -1,7 +1,7 @@
-"""What do proxies trust?  The CA's bundle, less what is revoked.
+"""What do proxies trust?  The CA's bundle, and other CAs', less what is revoked.
 
     rotation, plugged-in CA ──> trust(bundle) ─┐
-                                               ├─> bundle with revocation lists ──> agent
+    mesh config ──> trust_also(bundle) ────────┼─> bundle with revocation lists ──> agent
     revocations ──> revoke(serial numbers) ────┘
 
 No lists while nothing is revoked and no operator plugged one in: with a list, proxies refuse every
@@ -9,9 +9,8 @@ leaf whose issuer has none.  Else one for each CA that is trusted and whose key 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from mutua.foundation.clock import Clock
 from mutua.identity.bundle import TrustBundle
@@ -59,15 +58,22 @@ class RevocableTrust:
         self._signers = signers
         self._clock = clock
         self._bundle: TrustBundle | None = None
+        self._others = TrustBundle(())
         self._serials: frozenset[int] = frozenset()
         self._signed_at: datetime | None = None
-        self._signed_for: tuple[TrustBundle, frozenset[int], tuple[str, ...]] | None = None
+        self._signed_for: tuple[Any, ...] | None = None
         self._number = 0
 
     def trust(self, bundle: TrustBundle) -> None:
         """Have every proxy verify with this bundle, and with the lists that belong to it."""
         self._bundle = bundle
         self._hand_out()
+
+    def trust_also(self, others: TrustBundle) -> None:
+        """Have every proxy verify with these anchors besides the CA's, and with no others."""
+        if others != self._others:
+            self._others = others
+            self._hand_out()
 
     def expect(self, signer: str) -> None:
         """Have every workload certified by the CA with this fingerprint."""
@@ -100,24 +106,23 @@ class RevocableTrust:
     def _hand_out(self, *, anew: bool = False) -> None:
         if self._bundle is None:
             return
-        if not self._serials and not self._bundle.crl:
+        own, others = self._bundle, self._others
+        roots = tuple(dict.fromkeys((*own.roots, *others.roots)))
+        if not self._serials and not own.crl and not others.crl:
             self._signed_at = self._signed_for = None
-            self._fleet.trust(self._bundle)
+            self._fleet.trust(TrustBundle(roots))
             return
         signers, now = self._signers(), self._clock.now()
-        key = (self._bundle, self._serials, tuple(one.fingerprint for one in signers))
+        key = (own, others, self._serials, tuple(one.fingerprint for one in signers))
         if key != self._signed_for or anew:
-            self._fleet.trust(self._with_lists(self._bundle, signers, now))
+            lists = self._lists(own.crl + others.crl, signers, now)
+            authorities = [*own.roots, *(pem for one in signers for pem in one.intermediates)]
+            # Of the mesh's own CA: one list less of another CA must not weaken this check.
+            whole = bool(own.crl) and covers_chain(lists, authorities)
+            self._fleet.trust(TrustBundle(roots, lists, whole))
             self._signed_for, self._signed_at = key, now
 
-    def _with_lists(
-        self, bundle: TrustBundle, signers: Sequence[SigningMaterial], now: datetime
-    ) -> TrustBundle:
+    def _lists(self, plugged: str, signers: Sequence[SigningMaterial], now: datetime) -> str:
         self._number = max(self._number + 1, int(now.timestamp() * 1000))
         credentials = [one.signer for one in signers]
-        pem = sign_lists(
-            credentials, self._serials, number=self._number, now=now, plugged=bundle.crl
-        )
-        authorities = [*bundle.roots, *(pem for one in signers for pem in one.intermediates)]
-        whole = bool(bundle.crl) and covers_chain(pem, authorities)
-        return replace(bundle, crl=pem, checks_authorities=whole)
+        return sign_lists(credentials, self._serials, number=self._number, now=now, plugged=plugged)

@@ -64,8 +64,9 @@ def tls_parameters(profile: TlsProfile) -> dict[str, Any]:
 
 def trusted_prefixes(settings: MeshSettings) -> list[str]:
     """Return the SPIFFE ID prefixes of every trust domain that this mesh accepts."""
-    domains = dict.fromkeys((settings.trust_domain, *settings.trust_domain_aliases))
-    return [f"spiffe://{domain}/" for domain in domains]
+    others = (domain for one in settings.ca_certificates if one.pem for domain in one.trust_domains)
+    domains = (settings.trust_domain, *settings.trust_domain_aliases, *others)
+    return [f"spiffe://{domain}/" for domain in dict.fromkeys(domains)]
 
 
 def downstream_tls(settings: MeshSettings) -> dict[str, Any]:

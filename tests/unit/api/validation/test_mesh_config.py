@@ -15,6 +15,7 @@ from mutua.api.access_log import ARGUMENTS, PLAIN
 from mutua.api.mesh_config import (
     MESH_TLS,
     AccessLog,
+    CaCertificate,
     MeshConfig,
     PathNormalization,
     TlsProfile,
@@ -52,6 +53,9 @@ READ = [
     ("rootNamespace: mesh-cfg", {"root_namespace": "mesh-cfg"}),
     ("trustDomain: td1", {"trust_domain": "td1"}),
     ("trustDomainAliases: [td2, td3]", {"trust_domain_aliases": ("td2", "td3")}),
+    ("caCertificates: [{pem: A, trustDomains: [td2]}, {pem: B}]", {
+        "ca_certificates": (CaCertificate(pem="A", trust_domains=("td2",)), CaCertificate(pem="B"))
+    }),
     ("enableAutoMtls: false", {"enable_auto_mtls": False}),
     ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", {"allow_any_outbound": False}),
     ("outboundTrafficPolicy: {mode: ALLOW_ANY}", {}),
@@ -130,6 +134,10 @@ REFUSED = [
     ("trustDomain: spiffe://td", "trustDomain: Invalid value"),
     ("trustDomainAliases: td", "must be of type array"),
     ("trustDomainAliases: [ok, 'a b']", 'trustDomainAliases[1]: Invalid value: "a b"'),
+    ("caCertificates: [{}]", 'caCertificates[0]: Invalid value: "": must have either pem or spiffeBundleUrl'),
+    ("caCertificates: [{pem: A, spiffeBundleUrl: 'https://a'}]", "must have either pem or spiffeBundleUrl"),
+    ("caCertificates: [{pem: A}, {pem: B, trustDomains: [ok, A]}]", 'caCertificates[1].trustDomains[1]: Invalid value: "A"'),
+    ("caCertificates: [{pem: A, roots: B}]", "roots"),
     ("rootNamespace: Not_A_Name", 'rootNamespace: Invalid value: "Not_A_Name"'),
     ("outboundTrafficPolicy: {mode: ANY}", 'outboundTrafficPolicy.mode: Unsupported value: "ANY": supported values: "ALLOW_ANY", "REGISTRY_ONLY"'),
     ("inboundTrafficPolicy: {mode: EVERYWHERE}", "inboundTrafficPolicy.mode: Unsupported value"),
@@ -233,6 +241,23 @@ def test_other_keys_of_the_config_map_have_no_effect_and_it_is_said() -> None:
     verdict = check_config_map(config_map(mesh="", meshNetworks="networks: {}"), None)
 
     assert verdict.warnings == ["data[meshNetworks]: has no effect in this mesh"]
+
+
+def test_what_another_ca_can_do_is_said() -> None:
+    text = "caCertificates: [{spiffeBundleUrl: 'https://a'}, {pem: A, certSigners: [b]}]"
+    verdict = check_config_map(config_map(mesh=text), None)
+
+    where = f"{PATH}.caCertificates[1].pem"
+    without_list = (
+        f"{where}: holds no revocation list, so while a certificate of this mesh is revoked, "
+        "proxies refuse those of this CA"
+    )
+    assert verdict.warnings == [
+        f"{PATH}.caCertificates[0].spiffeBundleUrl: has no effect in this mesh",
+        f"{PATH}.caCertificates[1].certSigners: has no effect in this mesh",
+        f"{where}: proxies believe whatever this CA signs, identities of this mesh included",
+        without_list,
+    ]
 
 
 def test_a_log_format_without_a_log_is_said() -> None:

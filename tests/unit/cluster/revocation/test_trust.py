@@ -143,3 +143,37 @@ def test_a_list_does_not_lie_in_the_future_when_the_clock_is_set_back(by: timede
     assert found.last_update_utc <= world.clock.now()
     assert found.get_revoked_certificate_by_serial_number(7) is not None
     assert len(world.fleet.told) == 3
+
+
+def test_other_cas_are_trusted_besides_the_meshs_and_go_again() -> None:
+    world = World()
+    other = TrustBundle((world.authority("other").anchor,))
+    world.trust.trust_also(other)
+    world.trust.trust(world.bundle())
+    world.trust.trust_also(TrustBundle(()))
+
+    told = [one.roots for one in world.fleet.told]
+    assert told == [world.bundle().roots + other.roots, world.bundle().roots]
+
+
+def test_a_list_of_another_ca_makes_proxies_need_one_of_the_meshs() -> None:
+    world = World()
+    other = world.authority("other")
+    crl = sign_lists([other.signer], [9], number=1, now=NOW)
+    world.trust.trust(world.bundle())
+
+    world.trust.trust_also(TrustBundle((other.anchor,), crl))
+
+    [_, told] = world.fleet.told
+    assert lists(told) == 2
+    assert not told.checks_authorities
+
+
+def test_another_ca_without_a_list_does_not_weaken_the_check_of_the_meshs_own() -> None:
+    world = World()
+    crl = sign_lists([one.signer for one in world.signers], [], number=1, now=NOW)
+    world.trust.trust(world.bundle(crl))
+
+    world.trust.trust_also(TrustBundle((world.authority("other").anchor,)))
+
+    assert [one.checks_authorities for one in world.fleet.told] == [True, True]

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from mutua.api.mesh_config import AccessLog, PathNormalization, TlsProfile, TlsVersion
+from mutua.api.mesh_config import (
+    AccessLog,
+    CaCertificate,
+    PathNormalization,
+    TlsProfile,
+    TlsVersion,
+)
 from mutua.api.security import MutualTlsMode
 from mutua.model.service import Protocol
 from mutua.model.settings import MeshSettings
@@ -300,13 +306,18 @@ def test_versions_ciphers_and_curves_are_the_meshs() -> None:
 
 def test_servers_accept_the_trust_domain_and_its_aliases_each_once() -> None:
     common = tls_context(
-        trust_domain="td1", trust_domain_aliases=("td2", "td1", "td3")
+        trust_domain="td1",
+        trust_domain_aliases=("td2", "td1", "td3"),
+        ca_certificates=(
+            CaCertificate(pem="PEM", trust_domains=("td3", "td4")),
+            CaCertificate(pem="", trust_domains=("td5",)),
+        ),
     ).common_tls_context
     context = common.combined_validation_context.default_validation_context
 
     assert [
         (one.san_type, one.matcher.prefix) for one in context.match_typed_subject_alt_names
-    ] == [(3, "spiffe://td1/"), (3, "spiffe://td2/"), (3, "spiffe://td3/")]
+    ] == [(3, f"spiffe://{name}/") for name in ("td1", "td2", "td3", "td4")]
 
 
 def manager(**settings: Any) -> Any:
