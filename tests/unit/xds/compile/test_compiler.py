@@ -187,7 +187,7 @@ def test_a_policy_change_in_a_large_mesh_costs_well_under_a_second() -> None:
     snapshot = build_snapshot(objects, memo=memo)
     before = {uid: compiler.compile(snapshot, uid) for uid in snapshot.workloads}
     policy = {PEER_AUTHENTICATIONS: [peer_authentication("n1", "STRICT")]}
-    start = time.perf_counter()
+    start = time.process_time()
 
     snapshot = build_snapshot(objects | policy, memo=memo)
     after = {uid: compiler.compile(snapshot, uid) for uid in snapshot.workloads}
@@ -198,6 +198,6 @@ def test_a_policy_change_in_a_large_mesh_costs_well_under_a_second() -> None:
         for kind, found in compiled.items()
     )
 
-    elapsed = time.perf_counter() - start
+    elapsed = time.process_time() - start
     assert pushed == 100
     assert elapsed < 1.0
