@@ -217,6 +217,37 @@ def test_status_shows_the_mode_of_every_port(shop: RunningMesh) -> None:
     assert (web["port"], web["mode"], web["sidecar"]) == ("8000", "PERMISSIVE", "yes")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status -n shpo",
+        "certs -n shpo",
+        "strict plan -n shpo",
+        "strict plan --workload deploy/web -n shpo",
+        "strict apply --yes -n shpo",
+        "strict apply --yes --workload deploy/web.shpo",
+        "proxy-status -n shpo",
+        "pc log -l app=web -n shpo",
+        "analyze -n shpo",
+    ],
+)
+def test_a_namespace_with_a_typing_error_is_no_success(shop: RunningMesh, words: str) -> None:
+    done = shop.mutua(*words.split(), check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'namespaces "shpo" not found' in done.stderr
+    assert "did you mean: shop?" in done.stderr
+    assert shop.kubectl("get", "pa", "-A", "-o", "name").stdout == ""
+
+
+@pytest.mark.parametrize("words", ["strict plan", "strict apply --yes"])
+def test_a_workload_with_a_typing_error_is_no_success(shop: RunningMesh, words: str) -> None:
+    done = shop.mutua(*words.split(), "--workload", "deploy/wbe.shop", check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no workload 'deploy/wbe' with a sidecar in namespace 'shop'" in done.stderr
+
+
 @pytest.mark.parametrize("words", ["status", "status -o json", "kubectl get pods", "env", "shell"])
 def test_a_mesh_that_was_never_started_is_one_line_and_what_to_do(
     words: str, tmp_path: Path

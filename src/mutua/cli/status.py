@@ -18,6 +18,7 @@ from mutua.cli.columns import print_columns
 from mutua.cli.main import layout_of, mesh_options
 from mutua.cli.mesh import read_objects
 from mutua.cli.mesh_settings import read_settings
+from mutua.cli.namespaces import require_namespace
 from mutua.model.build import INPUTS, build_snapshot
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
@@ -52,6 +53,7 @@ def command(name: str | None, state_dir: str | None, namespace: str, output: str
     """
     layout = layout_of(name, state_dir)
     with connect(layout) as client:
+        require_namespace(client, namespace)
         objects, settings = read_objects(client, INPUTS), read_settings(client)
         server = str(client.config.cluster.server)
     rows = build_rows(objects, namespace, settings)

@@ -61,10 +61,12 @@ def _list(scope: dict[str, Any], output: str, within: str) -> int:
     from mutua.cli.certs import listing
     from mutua.cli.client import ALL_NAMESPACES, connect, list_objects, resource_class
     from mutua.cli.duration import parse_duration
+    from mutua.cli.namespaces import require_namespace
     from mutua.foundation.clock import SystemClock
 
     limit = parse_duration(within) if within else None
     with connect(layout_of(scope["name"], scope["state_dir"])) as client:
+        require_namespace(client, scope["namespace"])
         everywhere = list_objects(client, WORKLOAD_CERTIFICATES, ALL_NAMESPACES)
         bundle = client.get(resource_class(kind_of(CONFIG_MAPS)), ROOTS, namespace=ROOT_NAMESPACE)
     now = SystemClock().now()

@@ -49,6 +49,7 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
     from mutua.analysis.listeners import analyzer
     from mutua.analysis.message import Level, Message, origin_of
     from mutua.cli.istioctl import report
+    from mutua.cli.namespaces import check_namespace
 
     if options["list_codes"]:
         click.echo("\n".join(report.known_codes()))
@@ -58,8 +59,9 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
     written = list(_written(sources, scope.namespace, **options))
     mesh, refused = _mesh(scope, [one.obj for one in written], **options)
     asked = None if options["everywhere"] else _asked(scope, sources)
-    if asked and options["use_kube"] and (missing := sorted(asked - mesh.namespaces.keys())):
-        raise Rejected(f'namespaces "{missing[0]}" not found')
+    if asked and options["use_kube"]:
+        for name in asked:
+            check_namespace(name, mesh.namespaces)
     where = {origin_of(one.obj): one for one in written}
     selection = report.Selection(
         namespaces=asked,

@@ -216,7 +216,9 @@ def _pods(client: Any, scope: Scope, target: str | None, selector: str) -> list[
     from mutua.api.object import PODS
     from mutua.api.selectors import parse_label_selector
     from mutua.cli.client import list_objects
+    from mutua.cli.namespaces import require_namespace
 
+    require_namespace(client, scope.namespace)
     wanted = parse_label_selector(selector)
     found = [
         pod

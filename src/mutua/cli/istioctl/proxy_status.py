@@ -34,6 +34,7 @@ def command(scope: Scope, target: str | None, verbosity: int, file: str, output:
     """Show every proxy and what it has been sent; of one POD, what it does not hold of that."""
     from mutua.cli.client import ALL_NAMESPACES, list_objects
     from mutua.cli.istioctl.target import full_name, has_proxy, parse_target, resolve
+    from mutua.cli.namespaces import require_namespace
 
     with scope.connect() as client:
         if target:
@@ -43,6 +44,7 @@ def command(scope: Scope, target: str | None, verbosity: int, file: str, output:
                 return
         else:
             where = scope.named or ALL_NAMESPACES
+            require_namespace(client, where)
             pods = [
                 pod
                 for pod in list_objects(client, PODS, where)

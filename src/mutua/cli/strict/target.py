@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mutua.api.object import Object
-from mutua.cli.istioctl.target import parse_target
+from mutua.api.object import NAMESPACES, Object
+from mutua.cli.istioctl.target import Target, parse_target
 from mutua.cli.kubectl.arguments import parse_kind
+from mutua.cli.namespaces import check_namespace
 from mutua.cli.strict.survey import OWNERS, Survey
 from mutua.controlplane.ledger.party import TEMPLATE_HASH, Party
 from mutua.controlplane.strict.change import Scope
@@ -34,11 +35,16 @@ def scopes(
         root_namespace: Where a policy speaks for the whole mesh: only when it is named.
 
     Raises:
-        Rejected: There is no such workload in the mesh.
+        Rejected: There is no such workload in the mesh, or no such namespace.
     """
     meshed = list(survey.meshed)
+    existing = [one["metadata"]["name"] for one in survey.objects[NAMESPACES]]
     if workload:
-        return [_scope(survey, _find(meshed, workload, namespace or "default"))]
+        asked = parse_target(workload, namespace or "default")
+        check_namespace(asked.namespace, existing)
+        return [_scope(survey, _find(meshed, asked))]
+    if namespace:
+        check_namespace(namespace, existing)
     if namespace and by_workload:
         meshed = [party for party in meshed if party.namespace == namespace]
     if by_workload:
@@ -58,8 +64,7 @@ def title(scope: Scope, root_namespace: str) -> str:
     return f"namespace {scope.namespace}"
 
 
-def _find(meshed: Sequence[Party], text: str, namespace: str) -> Party:
-    asked = parse_target(text, namespace)
+def _find(meshed: Sequence[Party], asked: Target) -> Party:
     kinds = {kind.kind for kind in parse_kind(asked.type)} if asked.type else None
     for party in meshed:
         is_kind = kinds is None or party.kind in kinds

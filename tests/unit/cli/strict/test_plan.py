@@ -201,7 +201,8 @@ def test_ports_and_workloads_that_no_policy_reaches_are_named() -> None:
 
 
 def test_waves_are_namespaces_or_workloads_and_never_the_whole_mesh_by_accident() -> None:
-    whole = survey(CLIENT, of("gate", at="istio-system", address="10.244.0.20"))
+    gate = of("gate", at="istio-system", address="10.244.0.20")
+    whole = survey(CLIENT, gate, namespace("istio-system"))
     root = "istio-system"
 
     def titles(**how: Any) -> list[str]:
@@ -213,9 +214,12 @@ def test_waves_are_namespaces_or_workloads_and_never_the_whole_mesh_by_accident(
     assert titles(namespace="istio-system") == ["the whole mesh"]
     assert titles(workload="deploy/web.shop") == ["workload web.shop"]
     assert titles(workload="web", namespace="shop") == ["workload web.shop"]
-    for unknown in ("deploy/nobody.shop", "sts/web.shop", "web.elsewhere"):
+    for unknown in ("deploy/nobody.shop", "sts/web.shop"):
         with pytest.raises(Rejected, match="no workload"):
             titles(workload=unknown)
+    for how in ({"namespace": "shpo"}, {"workload": "web.shpo"}, {"workload": "web"}):
+        with pytest.raises(Rejected, match=r"namespaces .* not found"):
+            titles(**how)
 
 
 @pytest.mark.parametrize(
