@@ -92,6 +92,17 @@ def test_a_file_that_the_proxy_does_not_have_is_named_everywhere(
             "log": shop.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout,
         }.items():
             assert ABSENT in said, where
+        status = shop.mutua("proxy-status", "client.shop", "-v", "1").stdout
+        header, row = (re.split(" {2,}", line) for line in status.splitlines())
+        states = dict(zip(header, row, strict=True))
+        assert states["CDS"].startswith("ERROR (")
+        assert states["LDS"].startswith("SYNCED (")
+        (config,) = json.loads(shop.mutua("ps", "client.shop", "-o", "json").stdout)
+        (clusters,) = (
+            one for one in config["genericXdsConfigs"] if one["typeUrl"].endswith(".Cluster")
+        )
+        assert clusters["configStatus"] == "ERROR"
+        assert ABSENT in clusters["errorState"]["details"]
     finally:
         shop.kubectl("delete", "dr", "bank", "-n", NAMESPACE)
         shop.kubectl("delete", "events", "--all", "-n", NAMESPACE)

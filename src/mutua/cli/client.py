@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
+from httpx2 import Client as HTTPClient
 from httpx2 import HTTPTransport, Request, Response, TimeoutException, TransportError
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.config.client_adapter import verify_cluster
@@ -143,6 +144,21 @@ def _translated(error: ApiError) -> Exception:
     if status.code == 409:
         return Conflict(status.message)
     return Rejected(status.message)
+
+
+def read_document(client: Client, path: str) -> Any:
+    """Return the JSON document at a path of the API that is no object's.
+
+    Raises:
+        ApiError: The API refused.
+    """
+    config = client.config
+    trust = verify_cluster(config.cluster, config.user, config.abs_file, trust_env=False)
+    with HTTPClient(transport=_Transport(trust), timeout=TIMEOUT) as connection:
+        response = connection.get(f"{config.cluster.server}{path}")
+    if response.is_error:
+        raise ApiError(request=response.request, response=response)
+    return response.json()
 
 
 def list_objects(

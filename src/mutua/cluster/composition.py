@@ -98,6 +98,9 @@ mend what is wrong with the Deployment."""
 START_AGAIN: Final = f"kubectl scale deployment/{NAME} -n {NAMESPACE} --replicas=1 starts one"
 LOOK: Final = f"kubectl describe pods -n {NAMESPACE} says why"
 
+SYNC_STATUS: Final = "/debug/syncz"
+"""What `proxy-status` reads; Istio's control plane has it at the same path."""
+
 RULES: Final = (PEER_AUTHENTICATIONS, DESTINATION_RULES, SERVICE_ENTRIES)
 """Kinds that no controller follows, and advice is given from."""
 
@@ -314,6 +317,7 @@ class Mesh:
             streaming=ContainerStreams(self.registry, self._containers, layout),
             tokens=self._signer,
             clock=self._clock,
+            pages={SYNC_STATUS: self._sidecars.sync_status},
         )
         _announce(layout, listener, self.credentials)
         tls = tls_context(

@@ -30,6 +30,7 @@ from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.mesh_config import LiveSettings
 from mutua.controlplane.proxy_settings import proxy_settings
+from mutua.controlplane.sync_status import GenericXdsConfig
 from mutua.foundation.spiffe import SpiffeId
 from mutua.runtime.envoy import envoy_command
 from mutua.runtime.spec import Mount
@@ -153,6 +154,13 @@ class MeshSidecars(SidecarProvider):
     @override
     def is_ready(self, pod_uid: str) -> bool:
         return self._control_plane is not None and self._control_plane.is_ready(pod_uid)
+
+    def sync_status(self) -> dict[str, list[GenericXdsConfig]]:
+        """Return, by pod uid, what each proxy has made of what it was sent.
+
+        Empty without a control plane.
+        """
+        return self._control_plane.sync_status() if self._control_plane is not None else {}
 
     async def stop(self) -> None:
         """Close every socket; the proxies keep what they have."""

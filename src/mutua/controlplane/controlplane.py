@@ -34,6 +34,7 @@ from mutua.controlplane.receipts import Receipts, state_of
 from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.rollout import SETTLE, Rollout
 from mutua.controlplane.status import StatusWriter
+from mutua.controlplane.sync_status import GenericXdsConfig, sync_status
 from mutua.foundation.clock import Clock
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.build import INPUTS, BuildMemo, build_snapshot
@@ -173,6 +174,11 @@ class ControlPlane:
         feed = self._feeds.get(pod_uid)
         return feed is not None and feed.progress.acknowledged > 0
 
+    def sync_status(self) -> dict[str, list[GenericXdsConfig]]:
+        """Return, by pod uid, what each proxy has made of what it was sent."""
+        refused = self._quarantine.refused_by
+        return {uid: sync_status(feed, refused(uid)) for uid, feed in self._feeds.items()}
+
     @property
     def connected(self) -> int:
         """Number of proxies that are connected."""
@@ -263,6 +269,7 @@ class ControlPlane:
             rejection.name,
             rejection.message,
             self.generation,
+            rejection.type_url,
         )
         blamed = self._quarantine.refused(uid, refusal, rejection.origins)
         case = self._quarantine.case(blamed) if blamed is not None else None

@@ -44,6 +44,7 @@ class Refusal:
         resource: Name of the refused resource.
         message: Envoy's reason.
         generation: The newest generation of the mesh when it came.
+        type_url: Type of the refused resource.
     """
 
     proxy: str
@@ -51,6 +52,7 @@ class Refusal:
     resource: str
     message: str
     generation: int = 0
+    type_url: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -189,6 +191,11 @@ class Quarantine:
     def refusals_of(self, uid: str) -> int:
         """Return how many objects a proxy refuses."""
         return sum(uid in case.refusals for case in self._suspects.values())
+
+    def refused_by(self, uid: str) -> list[Refusal]:
+        """Return what a proxy refuses of the objects' present states, also of those held back."""
+        cases = self._suspects.values()
+        return [case.refusals[uid] for case in cases if uid in case.refusals]
 
     def judge(self, waited: Collection[str], generation: int) -> list[Key]:
         """Hold back what is proven bad, and return it.

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from mutua.xds.resource import ProxyResources
 from mutua.xds.session import DeltaSession
-from mutua.xds.subscription import Rejection
+from mutua.xds.subscription import Rejection, SyncState
 
 MAX_STREAMS: Final = 2
 """Streams of one proxy served at a time: the present one, and the one that is about to be found
@@ -111,6 +111,11 @@ class Feed:
             for name, generation in stream.session.confirmed(type_url):
                 found[name] = min(generation, found.get(name, generation))
         return min(found.get(name, 0) for name in names)
+
+    @property
+    def states(self) -> dict[str, SyncState]:
+        """How far the proxy is in each type; nothing while it is not connected."""
+        return self._streams[-1].session.states if self._streams else {}
 
     def attach(self, stream: Attachment) -> None:
         """Start to serve a stream."""

@@ -42,6 +42,7 @@ from mutua.xds.subscription import (
     Request,
     Response,
     Subscription,
+    SyncState,
 )
 
 EXTENSION: Final = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
@@ -147,6 +148,11 @@ class DeltaSession:
         subscription = self._subscriptions.get(type_url)
         if subscription is not None:
             yield from ((name, subscription.acknowledged) for name in subscription.names)
+
+    @property
+    def states(self) -> dict[str, SyncState]:
+        """How far the peer is in each type it subscribed to."""
+        return {type_url: one.state for type_url, one in self._subscriptions.items()}
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:

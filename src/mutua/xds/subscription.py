@@ -5,6 +5,7 @@ The values that `session` works with, and the part of its state that belongs to 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Final
 
 from mutua.api.object import Key
@@ -15,6 +16,23 @@ WILDCARD: Final = "*"
 
 MAX_NAMES: Final = 100_000
 """Names one stream may subscribe to per type; far above the largest published mesh."""
+
+
+class SyncState(Enum):
+    """How what a peer has of one type relates to what it should have.
+
+    The names are Envoy's.  Source: envoy.service.status.v3.ConfigStatus.
+
+    SYNCED    it has confirmed everything
+    NOT_SENT  it asked, and nothing has been sent yet
+    STALE     something has been sent, or is about to be, and is not confirmed yet
+    ERROR     it refused something, and does not have it
+    """
+
+    SYNCED = "SYNCED"
+    NOT_SENT = "NOT_SENT"
+    STALE = "STALE"
+    ERROR = "ERROR"
 
 
 class ProtocolViolation(Denied):
@@ -120,6 +138,15 @@ class Subscription:
     def is_due(self) -> bool:
         """Whether there may be something to send, and nothing is waiting for an answer."""
         return self.in_flight is None and bool(self.dirty or self.answer_due)
+
+    @property
+    def state(self) -> SyncState:
+        """How far the peer is."""
+        if self.rejected:
+            return SyncState.ERROR
+        if self.in_flight is not None or self.is_due:
+            return SyncState.STALE
+        return SyncState.SYNCED if self.acknowledged else SyncState.NOT_SENT
 
     def wants(self, name: str) -> bool:
         """Tell whether the peer subscribed to this name."""

@@ -10,7 +10,7 @@ EXISTING = ("default", "shop", "bank")
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("shpo", "did you mean: shop?"), ("Shop", "did you mean: shop, shop-eu?"), ("q", "")],
+    [("shpo", "did you mean: shop?"), ("Shop", "did you mean: shop?"), ("q", "")],
 )
 def test_a_missing_namespace_is_named_with_its_neighbours(name: str, hint: str) -> None:
     with pytest.raises(Rejected, match=f'namespaces "{name}" not found') as caught:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, Object
 from mutua.controlplane.controlplane import BREATH, ControlPlane
@@ -11,6 +12,7 @@ from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import peer_authentication, pod
 from mutua.testing.polling import eventually
 from mutua.testing.proxy import Proxy, condition, running
+from mutua.xds.resource import CLUSTER, LISTENER
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DISABLE = {"mtls": {"mode": "DISABLE"}}
@@ -210,3 +212,34 @@ async def test_a_proxy_that_reconnects_stays_as_far_as_it_was() -> None:
         proxy.connect()
         proxy.disconnect()
         assert plane.is_ready(uid)
+
+
+async def test_what_a_proxy_refused_is_an_error_until_the_policy_changes() -> None:
+    store, plane, uid = await start()
+    async with running(plane.run):
+        proxy = Proxy(plane.add(uid))
+        assert plane.sync_status() == {uid: []}
+        proxy.connect()
+
+        def status(type_url: str = LISTENER) -> dict[str, Any]:
+            (found,) = (one for one in plane.sync_status()[uid] if one["typeUrl"] == type_url)
+            return found
+
+        await eventually(lambda: status() == {"typeUrl": LISTENER, "configStatus": "SYNCED"})
+        proxy.refuses = {INBOUND}
+        await store.create(PEER_AUTHENTICATIONS, peer_authentication("shop", "STRICT"))
+
+        async def is_held_back() -> bool:
+            stored = await store.get(PEER_AUTHENTICATIONS, "shop", "default")
+            return condition(stored, "Accepted").get("reason") == "RejectedByProxy"
+
+        await eventually(is_held_back)
+        await eventually(lambda: not proxy.feed.progress.rejections)  # it has the state before
+        assert status()["configStatus"] == "ERROR"
+        assert status()["errorState"]["details"].startswith("virtualInbound: Error adding")
+        assert status(CLUSTER)["configStatus"] == "SYNCED"
+
+        await store.delete(PEER_AUTHENTICATIONS, "shop", "default")
+        await eventually(lambda: status() == {"typeUrl": LISTENER, "configStatus": "SYNCED"})
+        proxy.disconnect()
+        assert plane.sync_status() == {uid: []}

@@ -22,7 +22,7 @@ from mutua.xds.session import (
     MAX_TYPES,
     DeltaSession,
 )
-from mutua.xds.subscription import ProtocolViolation, Request, Response
+from mutua.xds.subscription import ProtocolViolation, Request, Response, SyncState
 
 
 def target(**types: Iterable[Resource]) -> dict[str, ResourceSet]:
@@ -396,3 +396,24 @@ def test_whatever_happens_the_proxy_ends_with_what_it_should_have(
     }
     # A body that the peer already had is not sent, and so not refused.
     assert held_back <= {name for name, body in visible.items() if body == refused}
+
+
+def test_how_far_the_peer_is_in_each_type_it_asked_for() -> None:
+    session = DeltaSession()
+    session.receive(Request(type_url=CLUSTER))
+    assert session.states == {CLUSTER: SyncState.NOT_SENT}
+
+    session.update(target(cds=[r("a")]), 1)
+    assert session.states == {CLUSTER: SyncState.STALE}
+    ack(session, drain(session))
+    assert session.states == {CLUSTER: SyncState.SYNCED}
+
+    session.update(target(cds=[r("a", "2")]), 2)
+    (sent,) = drain(session)
+    assert session.states == {CLUSTER: SyncState.STALE}
+    session.receive(Request(type_url=CLUSTER, nonce=sent.nonce, error="no"))
+    assert session.states == {CLUSTER: SyncState.ERROR}
+
+    session.update(target(cds=[r("a")]), 3)
+    ack(session, drain(session))
+    assert session.states == {CLUSTER: SyncState.SYNCED}

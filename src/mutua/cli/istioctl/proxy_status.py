@@ -1,6 +1,6 @@
 """`proxy-status`: which proxies are there, what has each been sent, and does one hold it all?
 
-The proxies themselves are asked: what they hold is what they accepted.
+The proxies are asked what they hold, and the control plane what they made of what it sent.
 """
 
 import json
@@ -12,7 +12,7 @@ import click
 from mutua.api.object import PODS, Object
 from mutua.cli.istioctl.dump import readable
 from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
-from mutua.cli.istioctl.sync import CONNECTED, TYPES, Proxy, judge
+from mutua.cli.istioctl.sync import SYNC_STATUS, TYPES, Proxy, client_config, judge
 from mutua.cli.istioctl.table import render
 
 CONTROL_PLANE: Final = "istiod"
@@ -52,7 +52,7 @@ def command(scope: Scope, target: str | None, verbosity: int, file: str, output:
             ]
         found = _ask(client, sorted(pods, key=full_name), must_answer=bool(target))
     if output != "table":
-        print_document([dump for _, dump in found], output)
+        print_document([document for _, document in found], output)
     elif not found:
         click.echo("no proxies", err=True)
     else:
@@ -101,6 +101,7 @@ def _compared(client: Any, pod: Object, file: str) -> list[str]:
 def _ask(
     client: Any, pods: Sequence[Object], *, must_answer: bool
 ) -> list[tuple[Proxy, dict[str, Any]]]:
+    from mutua.cli.client import read_document
     from mutua.cli.istioctl.admin import DUMP, Admin
     from mutua.cli.istioctl.target import full_name, require_proxy
     from mutua.foundation.clock import SystemClock
@@ -108,18 +109,19 @@ def _ask(
 
     if must_answer:
         require_proxy(pods[0])
-    answers = Admin(client).ask_each(pods, DUMP, f"GET /stats?filter=^{CONNECTED}$")
+    answers = Admin(client).ask_each(pods, DUMP)
+    status = read_document(client, SYNC_STATUS)
     now = SystemClock().now()
     found: list[tuple[Proxy, dict[str, Any]]] = []
     for pod, answer in zip(pods, answers, strict=True):
+        configs = status.get(pod["metadata"]["uid"], [])
         if isinstance(answer, Unavailable):
             if must_answer:
                 raise answer
             # It is starting or ending: it is in the mesh, and holds nothing yet.
-            found.append((Proxy(full_name(pod)), {}))
-            continue
-        dump, stats = answer
-        content = readable(json.loads(dump))
-        connected = stats.strip().endswith(": 1")
-        found.append((judge(full_name(pod), content, connected=connected, now=now), content))
+            proxy, content = Proxy(full_name(pod)), {}
+        else:
+            content = readable(json.loads(answer[0]))
+            proxy = judge(full_name(pod), content, configs, now)
+        found.append((proxy, client_config(proxy, content, configs)))
     return found

@@ -1,12 +1,13 @@
-"""Is what a proxy holds what it was sent?  Judged by the proxy's own dump and statistics.
+"""Is what a proxy holds what it was sent?  The control plane knows; the proxy's dump knows when.
 
 SYNCED   it accepted everything of that type that it was sent
-ERROR    it refused something of that type, and still does
-STALE    it has lost the control plane, so that news may be waiting
-NOT SENT it asked for that type and holds nothing of it
+ERROR    it refused something of that type
+STALE    it has not answered yet, or has lost the control plane, so that news may be waiting
+NOT SENT it asked for that type and was sent nothing
+IGNORED  it never asked for that type
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,17 +16,22 @@ from mutua.api.object import Object
 from mutua.cli.istioctl.dump import section
 from mutua.foundation.clock import parse_rfc3339
 
-TYPES: Final[Mapping[str, tuple[str, str]]] = {
-    # short name: (part of the dump, the list of received resources in it)
-    "CDS": ("ClustersConfigDump", "dynamicActiveClusters"),
-    "LDS": ("ListenersConfigDump", "dynamicListeners"),
-    "EDS": ("EndpointsConfigDump", "dynamicEndpointConfigs"),
-    "RDS": ("RoutesConfigDump", "dynamicRouteConfigs"),
-    "ECDS": ("EcdsConfigDump", "ecdsFilters"),
-}
+TYPES: Final[Mapping[str, tuple[str, str, str]]] = {
+    # short name: (message, part of the dump, the list of received resources in it)
+    "CDS": ("cluster.v3.Cluster", "ClustersConfigDump", "dynamicActiveClusters"),
+    "LDS": ("listener.v3.Listener", "ListenersConfigDump", "dynamicListeners"),
+    "EDS": (
+        "endpoint.v3.ClusterLoadAssignment", "EndpointsConfigDump", "dynamicEndpointConfigs"
+    ),
+    "RDS": ("route.v3.RouteConfiguration", "RoutesConfigDump", "dynamicRouteConfigs"),
+    "ECDS": ("core.v3.TypedExtensionConfig", "EcdsConfigDump", "ecdsFilters"),
+}  # fmt: skip
 
-CONNECTED: Final = "control_plane.connected_state"
-"""Envoy's statistic: 1 while it has a stream to the control plane."""
+TYPE_URL: Final = "type.googleapis.com/envoy.config."
+"""What a message's name is preceded by."""
+
+SYNC_STATUS: Final = "/debug/syncz"
+"""Where the control plane tells; mutua.cluster.composition.SYNC_STATUS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +53,70 @@ class Proxy:
     states: Mapping[str, str] | None = None
 
 
-def judge(name: str, dump: Mapping[str, Any], connected: bool, now: datetime) -> Proxy:
-    """Return what a readable config dump says about its proxy.
+def judge(
+    name: str, dump: Mapping[str, Any], configs: Sequence[Mapping[str, Any]], now: datetime
+) -> Proxy:
+    """Return what is known about a proxy.
 
     Args:
         name: `pod.namespace`.
-        dump: From its Envoy.
-        connected: Whether it has a stream to the control plane.
+        dump: From its Envoy, readable.
+        configs: `genericXdsConfigs` of the control plane; none when it has no stream.
         now: For ages.
     """
     node = section(dump, "BootstrapConfigDump").get("bootstrap", {}).get("node", {})
     metadata = node.get("metadata", {})
-    parts = {short: section(dump, part).get(field, []) for short, (part, field) in TYPES.items()}
+    parts = _received(dump)
+    said = {one["typeUrl"]: one["configStatus"] for one in configs}
     return Proxy(
         name=name,
         cluster=str(metadata.get("CLUSTER_ID", "")),
         version=str(metadata.get("MUTUA_VERSION", "")),
         received=tuple(short for short, resources in parts.items() if resources),
-        states={short: _state(parts[short], connected, now) for short in TYPES if short != "ECDS"},
+        states={
+            short: _state(_word(short, parts[short], said), parts[short], now)
+            for short in TYPES
+            if short != "ECDS"
+        },
     )
 
 
-def _state(resources: list[Object], connected: bool, now: datetime) -> str:
-    if not resources:
-        return "NOT SENT"
-    word = "SYNCED" if connected else "STALE"
-    if any("errorState" in one for one in resources):
-        word = "ERROR"
+def client_config(
+    proxy: Proxy, dump: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what `-o json` shows of a proxy: Envoy's message ClientConfig.
+
+    Args:
+        proxy: What was judged.
+        dump: From its Envoy, readable.
+        configs: `genericXdsConfigs` of the control plane.
+    """
+    times = {
+        TYPE_URL + TYPES[short][0]: [text for one in resources for text in _updates(one)]
+        for short, resources in _received(dump).items()
+    }
+    metadata = {"CLUSTER_ID": proxy.cluster, "ISTIO_VERSION": proxy.version}
+    dated = []
+    for one in configs:
+        found = times.get(one["typeUrl"])
+        dated.append({**one, "lastUpdated": max(found)} if found else one)
+    return {"node": {"id": proxy.name, "metadata": metadata}, "genericXdsConfigs": dated}
+
+
+def _received(dump: Mapping[str, Any]) -> dict[str, list[Object]]:
+    """Return the resources a proxy holds, by short name of their type; none of an empty dump."""
+    if not dump:
+        return {}
+    return {short: section(dump, part).get(field, []) for short, (_, part, field) in TYPES.items()}
+
+
+def _word(short: str, resources: list[Object], said: Mapping[str, str]) -> str:
+    if not said:
+        return "STALE" if resources else "NOT SENT"
+    return said.get(TYPE_URL + TYPES[short][0], "IGNORED").replace("_", " ")
+
+
+def _state(word: str, resources: list[Object], now: datetime) -> str:
     times = [parse_rfc3339(text) for one in resources for text in _updates(one)]
     return f"{word} ({_age((now - max(times)).total_seconds())})" if times else word
 

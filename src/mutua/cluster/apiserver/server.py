@@ -8,8 +8,8 @@ Every refusal leaves as the Status document that kubectl knows how to word.
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from mutua.cluster.apiserver.auth import Action, Authenticator, Authorizer, MastersOnly, User
 from mutua.cluster.apiserver.call import Call, unauthorized, verb_of
@@ -24,6 +24,7 @@ from mutua.cluster.apiserver.reviews import answer_token_review, review
 from mutua.cluster.apiserver.route import parse_path
 from mutua.cluster.apiserver.status import (
     Forbidden,
+    encode,
     method_not_allowed,
     no_such_path,
     refusal_response,
@@ -52,6 +53,7 @@ class ApiServer:
         clock: Clock,
         authorizer: Authorizer | None = None,
         is_ready: Callable[[], bool] = lambda: True,
+        pages: Mapping[str, Callable[[], Any]] | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -63,6 +65,7 @@ class ApiServer:
             clock: The time of everything.
             authorizer: Tells what they may do; the owner everything, by default.
             is_ready: What /readyz answers.
+            pages: Further paths, and the JSON value that is read there.
         """
         self._registry = registry
         self._authenticator = authenticator
@@ -72,6 +75,7 @@ class ApiServer:
         self._reviewer = TokenReviewer(registry, tokens, clock)
         self._clock = clock
         self._is_ready = is_ready
+        self._pages = pages or {}
         self._answered: Counter[tuple[str, int]] = Counter()
 
     async def serve(
@@ -127,7 +131,8 @@ class ApiServer:
         self._authorize(user, Action(verb=request.method.lower(), path=request.path))
         if request.path == "/metrics":
             return _text(200, "".join(self._metrics()))
-        found = document(request)
+        page = self._pages.get(request.path)
+        found = Response(body=encode(page())) if page else document(request)
         if found is None:
             raise no_such_path()
         if request.method != "GET":

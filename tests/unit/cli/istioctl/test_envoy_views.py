@@ -7,7 +7,7 @@ import pytest
 
 from mutua.cli.istioctl import clusters, endpoints, listeners, routes, secrets
 from mutua.cli.istioctl.dump import readable, section
-from mutua.cli.istioctl.sync import judge
+from mutua.cli.istioctl.sync import client_config, judge
 from mutua.foundation.errors import Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
@@ -230,7 +230,16 @@ def test_a_trust_domain_is_shown_where_every_certificate_names_one() -> None:
     assert secrets.table(both, clock.now())[0] == secrets.HEADER
 
 
-def _proxy(connected=True, **listener):
+CONFIGS = [
+    {"typeUrl": "type.googleapis.com/envoy.config.listener.v3.Listener", "configStatus": "SYNCED"},
+    {"typeUrl": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "configStatus": "ERROR",
+     "errorState": {"details": "no"}},
+    {"typeUrl": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+     "configStatus": "NOT_SENT"},
+]  # fmt: skip
+
+
+def _proxy(configs=CONFIGS, **listener):
     dump = {"configs": [
         {"@type": TYPE + "BootstrapConfigDump",
          "bootstrap": {"node": {"metadata": {"CLUSTER_ID": "K", "MUTUA_VERSION": "1"}}}},
@@ -238,17 +247,31 @@ def _proxy(connected=True, **listener):
          "dynamicListeners": [
              {"activeState": {"lastUpdated": "2026-01-01T11:59:00Z"}, **listener}]},
     ]}  # fmt: skip
-    return judge("web.shop", dump, connected=connected, now=NOW)
+    proxy = judge("web.shop", dump, configs, now=NOW)
+    return proxy, client_config(proxy, dump, configs)
 
 
-def test_a_proxy_that_accepted_everything_is_synced() -> None:
-    proxy = _proxy()
+def test_the_state_of_each_type_is_the_control_planes_word() -> None:
+    proxy, _ = _proxy()
 
     assert (proxy.cluster, proxy.version, proxy.received) == ("K", "1", ("LDS",))
-    assert proxy.states == {"LDS": "SYNCED (1m)", "CDS": "NOT SENT", "EDS": "NOT SENT",
+    assert proxy.states == {"LDS": "SYNCED (1m)", "CDS": "ERROR", "EDS": "IGNORED",
                             "RDS": "NOT SENT"}  # fmt: skip
 
 
-def test_a_proxy_that_lost_the_control_plane_is_stale_and_one_that_refused_has_an_error() -> None:
-    assert _proxy(connected=False).states["LDS"] == "STALE (1m)"
-    assert _proxy(errorState={"details": "no"}).states["LDS"] == "ERROR (1m)"
+def test_a_proxy_that_lost_the_control_plane_is_stale_in_what_it_holds() -> None:
+    proxy, _ = _proxy(configs=())
+
+    assert proxy.states == {"LDS": "STALE (1m)", "CDS": "NOT SENT", "EDS": "NOT SENT",
+                            "RDS": "NOT SENT"}  # fmt: skip
+
+
+def test_programs_are_told_in_the_fields_of_envoys_client_config() -> None:
+    _, document = _proxy()
+
+    assert document["node"] == {
+        "id": "web.shop", "metadata": {"CLUSTER_ID": "K", "ISTIO_VERSION": "1"}
+    }  # fmt: skip
+    listener, cluster, _ = document["genericXdsConfigs"]
+    assert listener == {**CONFIGS[0], "lastUpdated": "2026-01-01T11:59:00Z"}
+    assert cluster == CONFIGS[1]

@@ -66,6 +66,7 @@ class Api:
             streaming=NoContainers(),
             tokens=TokenIssuer(b"k" * 32, clock),
             clock=clock,
+            pages={"/debug/syncz": lambda: {"uid": []}},
         )
 
     async def prepare(self, *namespaces: str) -> "Api":

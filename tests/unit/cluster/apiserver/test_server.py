@@ -97,6 +97,7 @@ async def test_who_proves_no_identity_only_learns_that_we_live(api: MakeApi) -> 
 
     assert (await call("GET", "/api/v1/pods", x_user="nobody"))[0] == 401
     assert (await call("GET", "/metrics", x_user="nobody"))[0] == 401
+    assert (await call("GET", "/debug/syncz", x_user="nobody"))[0] == 401
     assert (await call.reply("GET", "/readyz", x_user="nobody")).body == b"ok"
     assert (await call("GET", "/version/", x_user="nobody"))[1]["minor"] == "32"
 
@@ -105,10 +106,24 @@ async def test_others_than_the_owner_may_only_discover(api: MakeApi) -> None:
     call = await api("shop")
 
     assert (await call("GET", "/apis", x_user="eve"))[0] == 200
-    for method, target in [("GET", MAPS), ("POST", MAPS), ("GET", "/metrics")]:
+    for method, target in [
+        ("GET", MAPS),
+        ("POST", MAPS),
+        ("GET", "/metrics"),
+        ("GET", "/debug/syncz"),
+    ]:
         code, answer = await call(method, target, config("a"), x_user="eve")
         assert (code, answer["reason"]) == (403, "Forbidden")
         assert 'User "eve" cannot' in answer["message"]
+
+
+async def test_the_owner_reads_what_the_control_plane_tells_and_changes_nothing_there(
+    api: MakeApi,
+) -> None:
+    call = await api()
+
+    assert await call("GET", "/debug/syncz") == (200, {"uid": []})
+    assert (await call("POST", "/debug/syncz", {}))[0] == 405
 
 
 async def test_create_ignores_status_and_fills_in_the_address(api: MakeApi) -> None:
