@@ -138,6 +138,7 @@ def test_secrets_are_listed_with_their_validity(mesh: RunningMesh) -> None:
         ("endpoint {} --port 80", "HEALTHY"),
         ("bootstrap {} -o short", f"Istio Version: {__version__}"),
         ("all {}", "secret/ROOTCA"),
+        ("all {} --port 80 --direction inbound --with-headers=false", "cluster/ "),
     ],
 )
 def test_every_part_of_a_proxys_configuration_is_shown(mesh, line: str, expected: str) -> None:
@@ -166,9 +167,22 @@ def test_a_saved_dump_reads_like_the_running_proxy(mesh: RunningMesh, tmp_path: 
     saved = tmp_path / "dump.json"
     saved.write_text(istioctl(mesh, "pc all deploy/httpbin.mtls-test -o json"))
 
-    assert istioctl(mesh, f"pc cluster -f {saved}") == istioctl(
-        mesh, "pc cluster deploy/httpbin.mtls-test"
+    for part in ("cluster", "endpoint", "all"):
+        assert istioctl(mesh, f"pc {part} -f {saved}") == istioctl(
+            mesh, f"pc {part} deploy/httpbin.mtls-test"
+        )
+
+
+def test_everything_is_filtered_by_the_options_of_its_parts(mesh: RunningMesh) -> None:
+    said = istioctl(
+        mesh,
+        "pc all deploy/httpbin.mtls-test --fqdn httpbin.mtls-test.svc.cluster.local --port 8000 "
+        "--name 8000 --type http --address 10.0.0.0 --status healthy --cluster none "
+        "--verbose=false",
     )
+
+    kinds = [line.partition("/")[0] for line in said.splitlines() if "/" in line]
+    assert kinds == ["cluster", "route", "secret", "secret"]
 
 
 def test_log_levels_are_changed_in_the_proxy_itself(mesh: RunningMesh) -> None:

@@ -1,11 +1,15 @@
 """`proxy-config endpoint`: one row per endpoint, from Envoy's own list of hosts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mutua.api.object import Object
+from mutua.cli.istioctl.dump import section
 
 HEADER: Final = ("ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER")
+
+UNKNOWN: Final = "UNKNOWN"
+"""Health that nobody said anything about."""
 
 
 def address_of(host: Object) -> str:
@@ -22,12 +26,44 @@ def status_of(host: Object) -> str:
     health = host.get("healthStatus", {})
     if health.get("failedActiveHealthCheck"):
         return "UNHEALTHY"
-    return str(health.get("edsHealthStatus", "UNKNOWN"))
+    return str(health.get("edsHealthStatus", UNKNOWN))
 
 
 def outlier_of(host: Object) -> str:
     """Return FAILED for an endpoint that outlier detection has ejected, else OK."""
     return "FAILED" if host.get("healthStatus", {}).get("failedOutlierCheck") else "OK"
+
+
+def held(dump: Mapping[str, Any]) -> list[Object]:
+    """Return the endpoints in a readable config dump, in the form of /clusters.
+
+    None when it was saved without them.  What the proxy itself found out about them, by health
+    checks or outlier detection, is not in it.
+    """
+    part = section(dump, "EndpointsConfigDump")
+    return [
+        _status(one["endpointConfig"])
+        for field in ("staticEndpointConfigs", "dynamicEndpointConfigs")
+        for one in part.get(field, ())
+        if "endpointConfig" in one
+    ]
+
+
+def _status(assignment: Object) -> Object:
+    hosts = [
+        {
+            "address": one.get("endpoint", {}).get("address", {}),
+            "healthStatus": {"edsHealthStatus": _health(one.get("healthStatus", UNKNOWN))},
+        }
+        for locality in assignment.get("endpoints", ())
+        for one in locality.get("lbEndpoints", ())
+    ]
+    return {"name": assignment.get("clusterName", ""), "hostStatuses": hosts}
+
+
+def _health(said: str) -> str:
+    """Return how Envoy takes what the control plane said of an endpoint."""
+    return "HEALTHY" if said == UNKNOWN else said
 
 
 def select(statuses: Sequence[Object], wanted: Mapping[str, str]) -> list[Object]:

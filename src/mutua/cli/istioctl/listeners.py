@@ -59,6 +59,13 @@ def select(
     return sorted(found, key=lambda one: (port_of(one), addresses_of(one)))
 
 
+def table(
+    found: Sequence[Object], prefix: str = "", *, verbose: bool = True
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return a header and the rows below it: one per filter chain, or one per listener."""
+    return (HEADER, rows(found, prefix)) if verbose else (SHORT_HEADER, short_rows(found, prefix))
+
+
 def short_rows(listeners: Sequence[Object], prefix: str = "") -> list[tuple[str, ...]]:
     """Return one row per listener."""
     return [

@@ -61,10 +61,8 @@ def listener(source: Source, output: str, number: int, **wanted: Any) -> None:
     )
     if output != "short":
         print_document(found, output)
-    elif wanted["verbose"]:
-        click.echo(render(listeners.HEADER, listeners.rows(found)))
     else:
-        click.echo(render(listeners.SHORT_HEADER, listeners.short_rows(found)))
+        click.echo(render(*listeners.table(found, verbose=wanted["verbose"])))
 
 
 @command.command()
@@ -77,10 +75,8 @@ def route(source: Source, output: str, name: str, *, verbose: bool) -> None:
     found = routes.select(dump.routes(source.dump()), name)
     if output != "short":
         print_document(found, output)
-    elif verbose:
-        click.echo(render(routes.HEADER, routes.rows(found)))
     else:
-        click.echo(render(routes.SHORT_HEADER, routes.short_rows(found)))
+        click.echo(render(*routes.table(found, verbose=verbose)))
 
 
 @command.command()
@@ -157,9 +153,22 @@ def rootca_compare(scope: Scope, first: str, second: str) -> None:
 
 @command.command("all")
 @reads_proxy
+@click.option("--fqdn", default="", help="Only clusters of this host.")
+@click.option("--subset", default="", help="Only clusters of this subset.")
+@click.option("--direction", default="", help="Only clusters: inbound or outbound.")
+@click.option(
+    "--port", "number", type=int, default=0, help="Only clusters, listeners, endpoints with it."
+)
+@click.option("--address", default="", help="Only listeners and endpoints with this address.")
+@click.option("--type", "kind", default="", help="Only listeners: HTTP, TCP, HTTP+TCP or UNKNOWN.")
+@click.option("--name", default="", help="Only this route configuration.")
+@click.option("--cluster", "of_cluster", default="", help="Only endpoints of this cluster.")
+@click.option("--status", default="", help="Only endpoints: healthy, unhealthy, …")
+@switch("--verbose", help="--verbose=false: a line per listener, a line per route name.")
+@switch("--with-headers", help="--with-headers=false: only rows.")
 @output_option(*FORMATS)
-def everything(source: Source, output: str) -> None:
-    """Show everything."""
+def everything(source: Source, output: str, number: int, **wanted: Any) -> None:
+    """Show everything; filters choose what is listed, JSON and YAML are the whole dump."""
     from mutua.cli.istioctl import secrets
     from mutua.foundation.clock import SystemClock
 
@@ -168,15 +177,23 @@ def everything(source: Source, output: str) -> None:
         return
     content, hosts = source.everything()
     certificates = secrets.table(secrets.secrets(content), SystemClock().now(), "secret/")
-    chosen = listeners.select(dump.listeners(content))
+    numbered = {**wanted, "port": str(number or ""), "cluster": wanted["of_cluster"]}
+    targets = clusters.select(dump.clusters(content), numbered)
+    found = listeners.select(
+        dump.listeners(content), address=wanted["address"], port=number, kind=wanted["kind"]
+    )
+    configs = routes.select(dump.routes(content), wanted["name"])
+    reached = endpoints.select(hosts, numbered)
     tables = (
-        (clusters.HEADER, clusters.rows(clusters.select(dump.clusters(content), {}), "cluster/")),
-        (listeners.HEADER, listeners.rows(chosen, "listener/")),
-        (routes.HEADER, routes.rows(routes.select(dump.routes(content)), "route/")),
-        (endpoints.HEADER, endpoints.rows(endpoints.select(hosts, {}), "endpoint/")),
+        (clusters.HEADER, clusters.rows(targets, "cluster/")),
+        listeners.table(found, "listener/", verbose=wanted["verbose"]),
+        routes.table(configs, "route/", verbose=wanted["verbose"]),
+        (endpoints.HEADER, endpoints.rows(reached, "endpoint/")),
         certificates,
     )
-    click.echo("\n\n".join(render(header, rows) for header, rows in tables if rows))
+    headed = wanted["with_headers"]
+    shown = [render(header if headed else (), rows) for header, rows in tables if rows]
+    click.echo("\n\n".join(shown))
 
 
 @command.command()

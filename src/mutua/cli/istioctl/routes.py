@@ -19,6 +19,13 @@ def select(routes: Sequence[Object], name: str = "") -> list[Object]:
     return sorted(found, key=lambda one: _order(one.get("name", "")))
 
 
+def table(
+    found: Sequence[Object], prefix: str = "", *, verbose: bool = True
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return a header and the rows below it: one per route, or one per route configuration."""
+    return (HEADER, rows(found, prefix)) if verbose else (SHORT_HEADER, short_rows(found, prefix))
+
+
 def short_rows(routes: Sequence[Object], prefix: str = "") -> list[tuple[str, ...]]:
     """Return one row per route configuration."""
     return [(prefix + one.get("name", ""), str(len(one.get("virtualHosts", ())))) for one in routes]

@@ -12,6 +12,7 @@ import click
 
 from mutua.api.object import Object
 from mutua.cli.istioctl.dump import readable
+from mutua.cli.istioctl.endpoints import held
 from mutua.cli.istioctl.scope import Scope, scoped
 from mutua.cli.istioctl.sidecar import ADMIN_PORT
 from mutua.foundation.errors import Rejected
@@ -41,21 +42,22 @@ class Source:
         return found
 
     def cluster_statuses(self) -> list[Object]:
-        """Return Envoy's list of clusters and hosts.
+        """Return Envoy's list of clusters and hosts; from a saved config dump what is in that.
 
         Raises:
-            Rejected: The file is not one.
+            Rejected: The file is neither.
         """
         from mutua.cli.istioctl.admin import CLUSTERS
 
         return _statuses(self._read(CLUSTERS)[0])
 
     def everything(self) -> tuple[dict[str, Any], list[Object]]:
-        """Return the config dump, and the clusters with their hosts (none from a file)."""
+        """Return the config dump, and the clusters with their hosts."""
         from mutua.cli.istioctl.admin import CLUSTERS, DUMP
 
         if self.file:
-            return self.dump(), []
+            dump = self.dump()
+            return dump, held(dump)
         dump, answer = self._read(DUMP, CLUSTERS)
         return dump, _statuses(answer)
 
@@ -89,7 +91,13 @@ def reads_proxy(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _statuses(answer: Any) -> list[Object]:
     if "clusterStatuses" not in answer:
-        raise Rejected("not Envoy's answer of /clusters?format=json: no list `clusterStatuses`")
+        if found := held(answer):
+            return found
+        raise Rejected(
+            "no endpoints in it, neither of /config_dump?include_eds nor `clusterStatuses` of "
+            "/clusters?format=json",
+            hint="save it with: istioctl proxy-config all POD -o json",
+        )
     found: Sequence[Object] = answer["clusterStatuses"]
     return list(found)
 

@@ -8,9 +8,9 @@ PADDING: Final = 5
 
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a header and rows as aligned lines."""
-    lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    """Return a header and rows as aligned lines; rows alone when the header is empty."""
+    lines = [line for line in (header, *rows) if line]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "".join(cell.ljust(width + PADDING) for cell, width in zip(line, widths, strict=True))
         .rstrip()

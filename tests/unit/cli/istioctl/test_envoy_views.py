@@ -180,6 +180,24 @@ def test_endpoints_with_their_health() -> None:
     assert len(endpoints.select(found, {"port": "80"})[0]["hostStatuses"]) == 1
 
 
+def test_endpoints_are_found_in_a_saved_dump_too() -> None:
+    def endpoint(address, **health):
+        socket = {"socketAddress": {"address": address, "portValue": 80}}
+        return {"endpoint": {"address": socket}, **health}
+
+    hosts = [endpoint("10.0.0.1"), endpoint("10.0.0.2", healthStatus="DRAINING")]
+    assignment = {"clusterName": "c", "endpoints": [{"lbEndpoints": hosts}]}
+    part = {"@type": TYPE + "EndpointsConfigDump",
+            "dynamicEndpointConfigs": [{"endpointConfig": assignment}, {}]}  # fmt: skip
+
+    found = endpoints.held({"configs": [part]})
+
+    assert endpoints.rows(endpoints.select(found, {})) == [
+        ("10.0.0.1:80", "HEALTHY", "OK", "c"),
+        ("10.0.0.2:80", "DRAINING", "OK", "c"),
+    ]
+
+
 def _dump_with(*entries):
     return {"configs": [{"@type": TYPE + "SecretsConfigDump", "dynamicActiveSecrets": entries}]}
 
