@@ -90,15 +90,13 @@ def reads_proxy(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _statuses(answer: Any) -> list[Object]:
-    if "clusterStatuses" not in answer:
-        if found := held(answer):
-            return found
+    found: Sequence[Object] = answer.get("clusterStatuses") or held(answer)
+    if not found:
         raise Rejected(
             "no endpoints in it, neither of /config_dump?include_eds nor `clusterStatuses` of "
             "/clusters?format=json",
             hint="save it with: istioctl proxy-config all POD -o json",
         )
-    found: Sequence[Object] = answer["clusterStatuses"]
     return list(found)
 
 
