@@ -38,7 +38,6 @@ LEVELS: Final = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
 @switch("--color", help="--color=false: no colours, on a terminal either.")
 @click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
 @click.option("--timeout", hidden=True)
-@click.option("--revision", hidden=True)
 @output_option("log", "json", "yaml", default="log")
 def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any) -> None:
     """Say what is wrong with the mesh, or would be with these manifests applied.

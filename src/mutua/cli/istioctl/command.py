@@ -11,7 +11,7 @@ import click
 from typing_extensions import override
 
 from mutua.cli.istioctl.names import ALIASES, COMMANDS, PLANNED
-from mutua.cli.istioctl.scope import remember
+from mutua.cli.istioctl.scope import place_options, remember
 from mutua.foundation.errors import MutuaError
 
 PACKAGE: Final = "mutua.cli.istioctl"
@@ -82,12 +82,10 @@ class _Failed(click.ClickException):
 
 
 @click.group(cls=IstioctlGroup)
-@click.option("-n", "--namespace", default=None, help="Default: default.")
+@place_options
 @click.option("--name", "--mesh", default=None, metavar="NAME", help="Which mesh.")
 @click.option("--state-dir", default=None, metavar="DIR", help="Where the mesh keeps its state.")
 @click.pass_context
-def command(
-    context: click.Context, /, namespace: str | None, name: str | None, state_dir: str | None
-) -> None:
+def command(context: click.Context, /, **given: str | None) -> None:
     """Look at the mesh as with istioctl."""
-    remember(context, namespace=namespace, name=name, state_dir=state_dir)
+    remember(context, **given)

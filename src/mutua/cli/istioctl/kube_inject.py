@@ -19,7 +19,7 @@ import yaml
 
 from mutua.api.object import Object
 from mutua.api.verdict import Invalid
-from mutua.cli.istioctl.scope import Scope, scoped
+from mutua.cli.istioctl.scope import Scope, check_revision, scoped
 from mutua.cli.manifests import parse_documents, read_mesh_config_file, read_texts
 from mutua.controlplane.proxy_container import InjectionSettings, inject, without_injection
 from mutua.foundation.errors import Rejected
@@ -50,10 +50,15 @@ def _refused(_context: click.Context, parameter: click.Parameter, value: Any) ->
         raise Rejected(f"{parameter.opts[0]}: there is one template, that of this version of mutua")
 
 
+def _check_revision(_context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+    check_revision(value)
+
+
 def _fixed_options(function: Any) -> Any:
     for name in FIXED:
         function = click.option(name, hidden=True, expose_value=False, callback=_refused)(function)
-    return function
+    short = click.option("-r", "short", hidden=True, expose_value=False, callback=_check_revision)
+    return short(function)
 
 
 @click.command()
@@ -61,16 +66,11 @@ def _fixed_options(function: Any) -> Any:
 @_fixed_options
 @click.option("-f", "--filename", "source", required=True, metavar="FILE", help="- for stdin.")
 @click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
-@click.option("-r", "--revision", default=None, help="Of the control plane; there is one.")
 @click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
-def command(
-    scope: Scope, source: str, output: str | None, revision: str | None, mesh_config: str | None
-) -> None:
+def command(scope: Scope, source: str, output: str | None, mesh_config: str | None) -> None:
     """Write the sidecar into the manifests of FILE."""
     mesh = read_mesh_config_file(mesh_config) if mesh_config else MeshSettings()
     settings = InjectionSettings(trust_domain=mesh.trust_domain)
-    if revision not in {None, "", settings.revision, *settings.tags}:
-        raise Rejected(f"no control plane has revision {revision!r}; there is {settings.revision}")
     texts = [injected(text, label, settings, scope.namespace) for label, text in read_texts(source)]
     whole = "---\n".join(texts)
     if output is None:

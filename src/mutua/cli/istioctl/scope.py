@@ -2,9 +2,10 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -12,9 +13,18 @@ import click
 from mutua.cli.main import layout_of
 from mutua.foundation.errors import Rejected
 from mutua.foundation.layout import Layout
+from mutua.policy.injection import Revisions
 
 ROOT_NAMESPACE: Final = "istio-system"
 """Where Istio keeps what belongs to the whole mesh; mutua keeps it there too."""
+
+PLACE: Final = ("namespace", "istio_namespace", "kubeconfig", "kube_context", "revision")
+"""What place options are called."""
+
+
+def context_name(mesh: str) -> str:
+    """Return the kubeconfig's context of a mesh; mutua.cluster.apiserver.credentials writes it."""
+    return f"mutua-{mesh}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +53,75 @@ class Scope:
             yield client
 
 
-def scoped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `-n` and `-i`, and a `Scope` as its first argument."""
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command istioctl's options for which mesh and which namespace."""
+    for option in (
+        click.option("-n", "--namespace", default=None, help="Default: default."),
+        click.option("-i", "--istioNamespace", "istio_namespace", default=None, hidden=True),
+        click.option("-c", "--kubeconfig", default=None, hidden=True),
+        click.option("--context", "kube_context", default=None, hidden=True),
+        click.option("--revision", default=None, hidden=True),
+    ):
+        function = option(function)
+    return function
 
-    @click.option("-n", "--namespace", default=None, help="Default: default.")
-    @click.option("-i", "--istioNamespace", "istio_namespace", default=None, hidden=True)
+
+def scoped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the place options, and a `Scope` as its first argument.
+
+    What was said before the command's name holds unless it is said again behind it.
+    """
+
+    @place_options
     @click.pass_context
     @functools.wraps(function)
-    def command(
-        context: click.Context,
-        /,
-        *args: Any,
-        namespace: str | None,
-        istio_namespace: str | None,
-        **options: Any,
-    ) -> Any:
-        given = {**(context.find_root().meta.get(__name__) or {}), **context.meta.get(__name__, {})}
-        if istio_namespace not in {None, ROOT_NAMESPACE}:
-            raise Rejected(f"this mesh's Istio namespace is {ROOT_NAMESPACE}")
-        scope = Scope(
-            layout_of(given.get("name"), given.get("state_dir")),
-            namespace or given.get("namespace") or "",
-        )
-        return function(scope, *args, **options)
+    def command(context: click.Context, /, *args: Any, **options: Any) -> Any:
+        behind = {one: value for one in PLACE if (value := options.pop(one, None)) is not None}
+        given = {**context.meta.get(__name__, {}), **behind}
+        layout = layout_of(given.get("name"), given.get("state_dir"))
+        _check(layout, given)
+        return function(Scope(layout, given.get("namespace") or ""), *args, **options)
 
     return command
 
 
+def _check(layout: Layout, given: Mapping[str, Any]) -> None:
+    """Refuse what names another mesh than the one that is asked.
+
+    Raises:
+        Rejected: There is one namespace, kubeconfig, context and revision per mesh.
+    """
+    namespace, kubeconfig = given.get("istio_namespace"), given.get("kubeconfig")
+    if namespace not in {None, ROOT_NAMESPACE}:
+        raise Rejected(f"this mesh's Istio namespace is {ROOT_NAMESPACE}")
+    if kubeconfig and Path(kubeconfig).resolve() != layout.kubeconfig.resolve():
+        raise Rejected(
+            f"the kubeconfig of mesh {layout.name!r} is {layout.kubeconfig}",
+            hint="another mesh is chosen with --mesh NAME before the command",
+        )
+    own = context_name(layout.name)
+    if given.get("kube_context") not in {None, "", own}:
+        raise Rejected(
+            f"the context of mesh {layout.name!r} is {own}",
+            hint="another mesh is chosen with --mesh NAME before the command",
+        )
+    check_revision(given.get("revision"))
+
+
+def check_revision(name: str | None) -> None:
+    """Refuse a revision that no control plane has.
+
+    Raises:
+        Rejected: There is one control plane.
+    """
+    revisions = Revisions()
+    if name not in {None, "", revisions.revision, *revisions.tags}:
+        raise Rejected(f"no control plane has revision {name!r}; there is {revisions.revision}")
+
+
 def remember(context: click.Context, **given: str | None) -> None:
     """Keep what was said before the command's name, for `scoped`."""
-    context.meta[__name__] = given
+    context.meta[__name__] = {name: value for name, value in given.items() if value is not None}
 
 
 def output_option(*choices: str, default: str | None = "short") -> Callable[..., Any]:

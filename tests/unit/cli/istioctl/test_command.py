@@ -5,9 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from mutua.cli.istioctl.command import command
+from mutua.cli.istioctl.scope import context_name
+from mutua.cluster.apiserver.credentials import prepare_credentials, write_kubeconfig
+from mutua.testing.clock import START, ManualClock
 
 
 def _run(line: str, tmp_path: Path) -> Result:
@@ -30,6 +34,13 @@ def _run(line: str, tmp_path: Path) -> Result:
         ("pc log", "name a pod"),
         ("pc log web -o json", "Invalid value for '-o'"),
         ("ps -i elsewhere", "this mesh's Istio namespace is istio-system"),
+        ("-i elsewhere ps", "this mesh's Istio namespace is istio-system"),
+        ("ps --kubeconfig /etc/kubeconfig", "the kubeconfig of mesh 'mutua' is "),
+        ("-c /etc/kubeconfig ps", "the kubeconfig of mesh 'mutua' is "),
+        ("pc all web --context kind", "the context of mesh 'mutua' is mutua-mutua; another mesh"),
+        ("analyze --revision canary", "no control plane has revision 'canary'; there is default"),
+        ("kube-inject -f {file} -r canary", "no control plane has revision 'canary'"),
+        ("kube-inject -f {file} --revision canary", "no control plane has revision 'canary'"),
         ("ps", "has not been started; run: mutua up"),
         ("analyze", "has not been started; run: mutua up"),
         ("analyze --use-kube=false", "there is nothing to analyze: no files"),
@@ -59,9 +70,18 @@ def test_a_group_alone_shows_what_it_has(line, tmp_path) -> None:
     assert "Commands:" in done.stdout
 
 
-@pytest.mark.parametrize("line", ["version", "version --remote", "version --short=true"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "version",
+        "version --remote",
+        "version --short=true",
+        "version --kubeconfig {home}/kubeconfig --context mutua-mutua --revision default",
+        "-c {home}/kubeconfig --context mutua-mutua -i istio-system version",
+    ],
+)
 def test_the_clients_version_needs_no_mesh(line, tmp_path) -> None:
-    done = _run(line, tmp_path)
+    done = _run(line.format(home=tmp_path), tmp_path)
 
     assert done.exit_code == 0
     assert done.stdout.startswith("client version: ")
@@ -83,3 +103,12 @@ def test_saved_dumps_are_read_and_judged(tmp_path) -> None:
     assert "is not a saved answer" in _run(f"pc cluster -f {saved}", tmp_path).stderr
     saved.write_text("{}")
     assert "not an Envoy config dump" in _run(f"pc cluster -f {saved}", tmp_path).stderr
+
+
+def test_the_context_is_the_one_that_the_mesh_writes(tmp_path) -> None:
+    path = tmp_path / "kubeconfig"
+    credentials = prepare_credentials(tmp_path / "pki", ManualClock(START), None)
+
+    write_kubeconfig(path, name="shop", port=1, credentials=credentials)
+
+    assert yaml.safe_load(path.read_text())["current-context"] == context_name("shop")
