@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mutua import __version__
 from mutua.cli.client import connect
@@ -217,6 +219,22 @@ def test_every_proxy_is_listed_with_what_it_was_sent(mesh: RunningMesh) -> None:
     assert "SYNCED" in istioctl(mesh, "ps deploy/httpbin.mtls-test -v 1")
 
 
+@pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_programs_are_told_how_far_each_proxy_is(mesh: RunningMesh, output: str, read) -> None:
+    every = read(istioctl(mesh, f"proxy-status -o {output}"))
+    (one,) = read(istioctl(mesh, f"ps deploy/httpbin.mtls-test -o {output}"))
+
+    assert [config["node"]["id"].split("-")[0] for config in every] == ["curl", "httpbin"]
+    assert one["node"]["metadata"]["ISTIO_VERSION"] == __version__
+    states = {
+        config["typeUrl"].rpartition(".")[2]: config["configStatus"]
+        for config in one["genericXdsConfigs"]
+    }
+    assert states == dict.fromkeys(
+        ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration"), "SYNCED"
+    )
+
+
 def test_a_proxy_holds_what_the_control_plane_makes_for_it(mesh: RunningMesh, tmp_path) -> None:
     saved = tmp_path / "dump.json"
     saved.write_text(istioctl(mesh, "pc all deploy/httpbin.mtls-test -o json"))
@@ -229,8 +247,12 @@ def test_a_proxy_holds_what_the_control_plane_makes_for_it(mesh: RunningMesh, tm
     later = istioctl(mesh, f"ps deploy/httpbin.mtls-test -f {saved}")
     mesh.kubectl("delete", "peerauthentication", "default", "-n", "mtls-test")
 
-    assert now == "Clusters Match\nListeners Match\nRoutes Match\n"
-    assert "Listeners Don't Match\n  ~ virtualInbound: held in another version\n" in later
+    loaded = r"Routes Match \(RDS last loaded at \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC\)\n"
+    assert re.fullmatch(r"Clusters Match\nListeners Match\n" + loaded, now)
+    assert "Listeners Don't Match\n--- Istiod virtualInbound\n+++ Envoy virtualInbound\n" in later
+    changes = [line for line in later.splitlines() if line.startswith(("+ ", "- "))]
+    assert any("rawBuffer" in line or "raw_buffer" in line for line in changes), later
+    assert len(changes) < 2000
 
 
 def test_two_proxies_trust_the_same_roots(mesh: RunningMesh) -> None:
