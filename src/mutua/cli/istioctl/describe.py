@@ -27,6 +27,12 @@ REVISION: Final = "istio.io/rev"
 PROXY_USER: Final = 1337
 """Istio's proxies run as this user; what else does is taken for a proxy and not captured."""
 
+CONTAINERS: Final = {
+    "initContainerStatuses": "Init Container",
+    "containerStatuses": "Container",
+}
+"""Fields of a pod's status that tell who is ready; an init container is when it has succeeded."""
+
 SAID: Final = frozenset({codes.NO_PROXY, codes.PROXY_USER})
 """What lines above the warnings say already."""
 
@@ -207,9 +213,10 @@ def _warnings(pod: Object, name: str) -> Iterator[str]:
                 "which is reserved for the sidecar"
             )
     status = pod.get("status") or {}
-    for one in status.get("containerStatuses") or ():
-        if not one.get("ready"):
-            yield f"WARNING: Pod {name} Container {one['name']} NOT READY"
+    for field, kind in CONTAINERS.items():
+        for one in status.get(field) or ():
+            if not one.get("ready"):
+                yield f"WARNING: Pod {name} {kind} {one['name']} NOT READY"
 
 
 def _service(

@@ -1,10 +1,11 @@
 """What `x describe` says about the DestinationRules that clients of a Service follow.
 
 Clients of different namespaces may follow different rules.  The rule for clients in the Service's
-own namespace comes first; one that is only for clients elsewhere says so.
+own namespace comes first; one that is only for clients elsewhere says so.  Of a Service with
+several ports, each port has a block of its own, which begins with the port.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from mutua.analysis.clients import client_in
 from mutua.analysis.rules import is_meant
@@ -42,12 +43,16 @@ def rule_lines(
         pods: Its pods that are described.
         namespace: The namespace that needs no mention.
     """
-    for client, rule in followed(snapshot, service).items():
-        names = ", ".join(_name(source, namespace) for source in rule.sources)
-        whose = "" if client == service.id.namespace else f" (for clients in {client})"
-        yield f'DestinationRule: {names} for "{rule.host}"{whose}'
-        yield from _subsets(rule, pods)
-        yield from _policy(rule.policy)
+    rules = followed(snapshot, service)
+    numbers = [port.number for port in service.ports]
+    for number in numbers if len(numbers) > 1 else (0,):
+        prefix = f"{number}: " if number else ""
+        for client, rule in rules.items():
+            names = ", ".join(_name(source, namespace) for source in rule.sources)
+            whose = "" if client == service.id.namespace else f" (for clients in {client})"
+            yield f'{prefix}DestinationRule: {names} for "{rule.host}"{whose}'
+            yield from _subsets(rule, pods)
+            yield from _policy(rule.policy, number)
 
 
 def _subsets(rule: MergedRule, pods: Sequence[Workload]) -> Iterator[str]:
@@ -67,17 +72,18 @@ def _subsets(rule: MergedRule, pods: Sequence[Workload]) -> Iterator[str]:
         yield f"   WARNING: POD FITS NO SUBSET OF THE RULE ({others})"
 
 
-def _policy(policy: TrafficPolicy | None) -> Iterator[str]:
+def _policy(policy: TrafficPolicy | None, number: int) -> Iterator[str]:
+    """Yield a policy's TLS settings, of its ports only that of a number if there is one."""
     if policy is None:
         yield "   No Traffic Policy"
         return
     if policy.tls is not None:
         yield f"   Traffic Policy TLS Mode: {policy.tls.mode.value}"
-    ports: Mapping[int, TrafficPolicy] = policy.ports
+    ports = {key: entry for key, entry in policy.ports.items() if number in {0, key}}
     if ports:
         yield "   Port Level Settings:"
-    for number, entry in sorted(ports.items()):
-        yield f"      {number}:"
+    for key, entry in sorted(ports.items()):
+        yield f"      {key}:"
         yield f"         TLS Mode: {entry.tls.mode.value if entry.tls else 'none, sidecars choose'}"
 
 

@@ -85,13 +85,17 @@ def test_a_pod_outside_the_mesh_is_called_that() -> None:
         securityContext={"runAsUser": 1337},
     )  # fmt: skip
     plain["status"]["containerStatuses"] = [{"name": "app", "ready": False}]
+    plain["status"]["initContainerStatuses"] = [
+        {"name": "wait", "ready": False}, {"name": "done", "ready": True}
+    ]  # fmt: skip
 
     lines = describe_pod(plain, _snapshot(pods=(plain,)), "default")
 
-    assert lines[:5] == [
+    assert lines[:6] == [
         "Pod: web.shop",
         "WARNING: web.shop is not part of mesh; no Istio sidecar",
         "WARNING: container app runs as user 1337, which is reserved for the sidecar",
+        "WARNING: Pod web.shop Init Container wait NOT READY",
         "WARNING: Pod web.shop Container app NOT READY",
         "Suggestion: add 'version' label to pod for Istio telemetry.",
     ]
@@ -134,18 +138,33 @@ def test_the_rules_that_clients_follow_with_their_subsets_and_ports() -> None:
 
     lines = describe_pod(WEB, snapshot, "shop")
 
-    start = lines.index('DestinationRule: rule for "web.shop.svc.cluster.local"')
-    assert lines[start : start + 9] == [
-        'DestinationRule: rule for "web.shop.svc.cluster.local"',
+    start = lines.index('8000: DestinationRule: rule for "web.shop.svc.cluster.local"')
+    assert lines[start : start + 15] == [
+        '8000: DestinationRule: rule for "web.shop.svc.cluster.local"',
         "   Matching subsets: v1",
         "      (Non-matching subsets v2)",
         "   Traffic Policy TLS Mode: ISTIO_MUTUAL",
         "   Port Level Settings:",
         "      8000:",
         "         TLS Mode: DISABLE",
-        'DestinationRule: rule.store for "*.shop.svc.cluster.local" (for clients in store)',
+        '8000: DestinationRule: rule.store for "*.shop.svc.cluster.local" (for clients in store)',
+        "   Traffic Policy TLS Mode: DISABLE",
+        '9000: DestinationRule: rule for "web.shop.svc.cluster.local"',
+        "   Matching subsets: v1",
+        "      (Non-matching subsets v2)",
+        "   Traffic Policy TLS Mode: ISTIO_MUTUAL",
+        '9000: DestinationRule: rule.store for "*.shop.svc.cluster.local" (for clients in store)',
         "   Traffic Policy TLS Mode: DISABLE",
     ]
+
+
+def test_one_port_needs_no_prefix() -> None:
+    objects = _objects(rules=[destination_rule("shop", "web")])
+    objects[SERVICES] = [service("shop", "web", PORTS[0])]
+
+    lines = describe_pod(WEB, build_snapshot(objects), "shop")
+
+    assert 'DestinationRule: rule for "web.shop.svc.cluster.local"' in lines
 
 
 def test_a_rule_that_fits_the_pod_badly_says_so() -> None:
