@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mutua
 from mutua.testing.running_mesh import RunningMesh, eventually
@@ -338,12 +339,32 @@ def test_an_interactive_shell_speaks_to_the_mesh(mesh: RunningMesh) -> None:
     ("output", "pattern"),
     [
         ("text", r"mutua       \S+\nkubernetes  v1\.\d+\.\d+\nenvoy       \S+\n"),
-        ("json", r'\{\n  "mutua": "\S+",\n  "kubernetes": "\S+",\n  "envoy": "\S+"\n\}\n'),
+        ("json", r'\{\n  "mutua": "\S+",\n  "kubernetes": "\S+",\n  "envoy": "\S+",\n'),
         ("yaml", r"mutua: \S+\nkubernetes: \S+\nenvoy: \S+\n"),
     ],
 )
-def test_version_prints_what_works_together(output: str, pattern: str, mesh: RunningMesh) -> None:
-    assert re.fullmatch(pattern, mesh.mutua("version", "-o", output).stdout)
+def test_version_prints_what_works_together_and_then_what_istioctl_says(
+    output: str, pattern: str, mesh: RunningMesh
+) -> None:
+    said = mesh.mutua("version", "-o", output).stdout
+
+    parts = re.match(pattern, said)
+    assert parts
+    istioctl = ["istioctl", "version", *(["-o", output] if output != "text" else [])]
+    theirs = mesh.mutua("shell", *istioctl).stdout
+    if output == "text":
+        assert said[parts.end() :] == theirs
+    else:
+        assert theirs
+        both = yaml.safe_load(said), yaml.safe_load(theirs)
+        assert both[0] | both[1] == both[0]
+
+
+def test_the_installed_versions_need_no_mesh(tmp_path: Path) -> None:
+    done = RunningMesh(tmp_path, name="none").mutua("version")
+
+    assert done.stdout.splitlines()[-1] == f"client version: {mutua.__version__}"
+    assert "has not been started; only what is installed is shown" in done.stderr
 
 
 COMMANDS = ["up", "down", "status", "run", "env", "shell", "kubectl", "bench", "version"]

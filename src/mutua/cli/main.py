@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "ca": ("mutua.cli.ca.command", "Rotate the CA, protect its keys, read what it issued."),
     "kick": ("mutua.cli.kick", "Cut somebody off: refuse, and close what is open."),
     "bench": ("mutua.cli.bench.command", "Measure this machine."),
-    "version": ("mutua.cli.version", "Print the versions of mutua, its API and Envoy."),
+    "version": ("mutua.cli.version", "Print the versions of mutua, its parts, and what runs."),
     "daemon": ("mutua.cli.daemon", ""),
 }
 

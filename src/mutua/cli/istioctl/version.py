@@ -43,7 +43,7 @@ def command(scope: Scope, output: str | None, **flags: bool) -> None:
     remote, note = None, ""
     if flags["remote"]:
         try:
-            remote = _ask(scope)
+            remote = read_remote(scope)
         except Unavailable as error:
             note = f"{error}; only the client's version is shown"
     if output:
@@ -103,7 +103,12 @@ def _info(version: str) -> str:
     return f'version.BuildInfo{{Version:"{version}"}}'
 
 
-def _ask(scope: Scope) -> Remote:
+def read_remote(scope: Scope) -> Remote:
+    """Ask a mesh for its versions.
+
+    Raises:
+        Unavailable: It does not run.
+    """
     from mutua.cli.client import list_objects
 
     with scope.connect() as client:
