@@ -289,6 +289,8 @@ def test_the_shell_has_an_istioctl(mesh: RunningMesh) -> None:
         ("pc listener plain-pod.mtls-test", "has no sidecar"),
         ("ps plain-pod.mtls-test", "has no sidecar"),
         ("pc rc deploy/httpbin.mtls-test plain-pod.mtls-test", "has no sidecar"),
+        ("pc log deploy/httpbin.mtls-test --proxy-admin-port 15999", "does not answer"),
+        ("ps deploy/httpbin.mtls-test --proxy-admin-port 15999", "does not answer"),
         ("x describe svc nope", 'services "nope" not found'),
         ("pc log deploy/httpbin.mtls-test --level loud", "unrecognized logging level: loud"),
     ],

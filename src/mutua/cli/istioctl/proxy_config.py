@@ -9,7 +9,7 @@ import click
 from mutua.cli.istioctl import clusters, dump, endpoints, listeners, routes
 from mutua.cli.istioctl.groups import AliasedGroup
 from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped, switch
-from mutua.cli.istioctl.source import Source, reads_proxy
+from mutua.cli.istioctl.source import Source, admin_port_option, reads_proxy
 from mutua.cli.istioctl.table import render
 from mutua.foundation.errors import Rejected
 
@@ -135,7 +135,8 @@ def bootstrap(source: Source, output: str) -> None:
 @scoped
 @click.argument("first", metavar="POD[.NAMESPACE]")
 @click.argument("second", metavar="POD[.NAMESPACE]")
-def rootca_compare(scope: Scope, first: str, second: str) -> None:
+@admin_port_option
+def rootca_compare(scope: Scope, first: str, second: str, port: int) -> None:
     """Tell whether two proxies trust the same roots."""
     from mutua.cli.istioctl import secrets
     from mutua.cli.istioctl.admin import DUMP, Admin
@@ -143,12 +144,12 @@ def rootca_compare(scope: Scope, first: str, second: str) -> None:
 
     with scope.connect() as client:
         pods = [resolve(client, parse_target(one, scope.namespace)) for one in (first, second)]
-        answers = [Admin(client).ask(pod, DUMP)[0] for pod in pods]
-    roots = [secrets.roots(dump.readable(json.loads(answer))) for answer in answers]
-    names = " and ".join(full_name(pod) for pod in pods)
-    if roots[0] != roots[1]:
-        raise Rejected(f"{names} hold different roots: mutual TLS between them cannot work")
-    click.echo(f"{names} hold the same roots: mutual TLS between them can work")
+        answers = [Admin(client, port).ask(pod, DUMP)[0] for pod in pods]
+    held = [
+        (full_name(pod), secrets.roots(dump.readable(json.loads(answer))))
+        for pod, answer in zip(pods, answers, strict=True)
+    ]
+    click.echo(secrets.compare_roots(*held))
 
 
 @command.command("all")
@@ -202,9 +203,10 @@ def everything(source: Source, output: str, number: int, **wanted: Any) -> None:
 @click.option("--level", default="", help="LEVEL, or LOGGER:LEVEL,LOGGER:LEVEL.")
 @click.option("-r", "--reset", is_flag=True, help="Back to the level it was started with.")
 @click.option("-l", "--selector", default="", help="Pods with these labels, instead of one.")
+@admin_port_option
 @output_option("short")
 def log(
-    scope: Scope, target: str | None, level: str, selector: str, output: str, *, reset: bool
+    scope: Scope, target: str | None, level: str, selector: str, port: int, *, reset: bool, **_: str
 ) -> None:
     """Show or change the proxy's log levels."""
     from mutua.cli.istioctl import loggers
@@ -216,7 +218,7 @@ def log(
     if bool(target) == bool(selector):
         raise Rejected("name a pod, such as deploy/web, or labels with -l")
     with scope.connect() as client:
-        admin = Admin(client)
+        admin = Admin(client, port)
         for pod in _pods(client, scope, target, selector):
             known = loggers.parse_loggers(admin.ask(pod, loggers.ACTIVE)[0])
             wanted = loggers.initial_level(pod) if reset else level

@@ -12,6 +12,7 @@ import click
 from mutua.api.object import PODS, Object
 from mutua.cli.istioctl.dump import readable
 from mutua.cli.istioctl.scope import Scope, output_option, print_document, scoped
+from mutua.cli.istioctl.source import admin_port_option
 from mutua.cli.istioctl.sync import SYNC_STATUS, TYPES, Proxy, client_config, judge
 from mutua.cli.istioctl.table import render
 
@@ -29,10 +30,14 @@ SHOWN: Final = tuple(sorted(name for name in TYPES if name != "ECDS"))
 @click.argument("target", required=False, metavar="[POD | TYPE/NAME][.NAMESPACE]")
 @click.option("-v", "--verbosity", type=click.IntRange(0, 1), default=0, help="1: state per type.")
 @click.option("-f", "--file", default="", help="Compare with a saved dump (- for stdin).")
+@admin_port_option
 @output_option("table", "json", "yaml", default="table")
-def command(scope: Scope, target: str | None, verbosity: int, file: str, output: str) -> None:
+def command(
+    scope: Scope, target: str | None, verbosity: int, file: str, output: str, port: int
+) -> None:
     """Show every proxy and what it has been sent; of one POD, what it does not hold of that."""
     from mutua.cli.client import ALL_NAMESPACES, list_objects
+    from mutua.cli.istioctl.admin import Admin
     from mutua.cli.istioctl.target import full_name, has_proxy, parse_target, resolve
     from mutua.cli.namespaces import require_namespace
 
@@ -40,7 +45,7 @@ def command(scope: Scope, target: str | None, verbosity: int, file: str, output:
         if target:
             pods = [resolve(client, parse_target(target, scope.namespace))]
             if file or (output == "table" and not verbosity):
-                click.echo("\n".join(_compared(client, pods[0], file)))
+                click.echo("\n".join(_compared(Admin(client, port), pods[0], file)))
                 return
         else:
             where = scope.named or ALL_NAMESPACES
@@ -50,7 +55,7 @@ def command(scope: Scope, target: str | None, verbosity: int, file: str, output:
                 for pod in list_objects(client, PODS, where)
                 if has_proxy(pod) and (pod.get("status") or {}).get("phase") == "Running"
             ]
-        found = _ask(client, sorted(pods, key=full_name), must_answer=bool(target))
+        found = _ask(Admin(client, port), sorted(pods, key=full_name), must_answer=bool(target))
     if output != "table":
         print_document([document for _, document in found], output)
     elif not found:
@@ -85,32 +90,32 @@ def detailed(proxies: Sequence[Proxy]) -> str:
     return render(("NAME", "CLUSTER", *SHOWN, "ISTIOD", "VERSION"), rows)
 
 
-def _compared(client: Any, pod: Object, file: str) -> list[str]:
-    from mutua.cli.istioctl.admin import DUMP, Admin
+def _compared(admin: Any, pod: Object, file: str) -> list[str]:
+    from mutua.cli.istioctl.admin import DUMP
     from mutua.cli.istioctl.comparison import held, lines, wanted
     from mutua.cli.istioctl.source import read_saved
     from mutua.cli.istioctl.target import require_proxy
     from mutua.cli.mesh import read_snapshot
 
     require_proxy(pod)
-    saved = read_saved(file) if file else json.loads(Admin(client).ask(pod, DUMP)[0])
-    should = wanted(read_snapshot(client), pod["metadata"]["uid"])
+    saved = read_saved(file) if file else json.loads(admin.ask(pod, DUMP)[0])
+    should = wanted(read_snapshot(admin.client), pod["metadata"]["uid"])
     return list(lines(should, held(readable(saved))))
 
 
 def _ask(
-    client: Any, pods: Sequence[Object], *, must_answer: bool
+    admin: Any, pods: Sequence[Object], *, must_answer: bool
 ) -> list[tuple[Proxy, dict[str, Any]]]:
     from mutua.cli.client import read_document
-    from mutua.cli.istioctl.admin import DUMP, Admin
+    from mutua.cli.istioctl.admin import DUMP
     from mutua.cli.istioctl.target import full_name, require_proxy
     from mutua.foundation.clock import SystemClock
     from mutua.foundation.errors import Unavailable
 
     if must_answer:
         require_proxy(pods[0])
-    answers = Admin(client).ask_each(pods, DUMP)
-    status = read_document(client, SYNC_STATUS)
+    answers = admin.ask_each(pods, DUMP)
+    status = read_document(admin.client, SYNC_STATUS)
     now = SystemClock().now()
     found: list[tuple[Proxy, dict[str, Any]]] = []
     for pod, answer in zip(pods, answers, strict=True):

@@ -44,12 +44,39 @@ def secrets(dump: Mapping[str, Any]) -> Object:
 
 
 def roots(dump: Mapping[str, Any]) -> frozenset[str]:
-    """Return the serial numbers of the roots that the proxy of a readable dump trusts."""
+    """Return the fingerprints of the roots that the proxy of a readable dump trusts.
+
+    Not their serial numbers, which a CA gives as it likes.
+    """
     return frozenset(
-        certificate.serial_number
+        certificate.fingerprint
         for one in _active(dump, ROOTS)
         for certificate in _certificates(one.get("validationContext", {}).get("trustedCa", {}))
     )
+
+
+def compare_roots(first: tuple[str, frozenset[str]], second: tuple[str, frozenset[str]]) -> str:
+    """Say that two proxies trust the same roots.
+
+    Args:
+        first: A proxy's name, and what `roots` returned for it.
+        second: Another one's.
+
+    Raises:
+        Rejected: They do not, or one of them has none yet.
+    """
+    for name, held in (first, second):
+        if not held:
+            raise Rejected(f"the proxy of {name} holds no roots yet")
+    names = f"{first[0]} and {second[0]}"
+    if not first[1] & second[1]:
+        raise Rejected(f"{names} hold different roots: mutual TLS between them cannot work")
+    if first[1] != second[1]:
+        raise Rejected(
+            f"{names} hold different roots, and some in common: mutual TLS between them works with"
+            " certificates of those only"
+        )
+    return f"{names} hold the same roots: mutual TLS between them can work"
 
 
 def pems(dump: Mapping[str, Any]) -> tuple[str, str]:

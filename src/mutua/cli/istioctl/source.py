@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -73,13 +73,23 @@ class Source:
         return [readable(json.loads(body)) for body in bodies]
 
 
+admin_port_option: Final = click.option(
+    "--proxy-admin-port",
+    "port",
+    type=click.IntRange(1, 65535),
+    default=ADMIN_PORT,
+    show_default=True,
+    help="Where Envoy's admin interface listens in the pod.",
+)
+
+
 def reads_proxy(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `[POD]`, `-f` and `--proxy-admin-port`, and a `Source` as its argument."""
 
     @scoped
     @click.argument("target", required=False, metavar="[POD | TYPE/NAME][.NAMESPACE]")
     @click.option("-f", "--file", default="", help="Read a saved dump (- for stdin).")
-    @click.option("--proxy-admin-port", "port", default=ADMIN_PORT, show_default=True)
+    @admin_port_option
     @functools.wraps(function)
     def command(scope: Scope, /, target: str | None, file: str, port: int, **options: Any) -> Any:
         if bool(target) == bool(file):

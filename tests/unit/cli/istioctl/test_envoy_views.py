@@ -4,6 +4,10 @@ import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mutua.cli.istioctl import clusters, endpoints, listeners, routes, secrets
 from mutua.cli.istioctl.dump import readable, section
@@ -232,6 +236,44 @@ def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
     assert rows[0][4] == rows[1][4] == f"{root.certificate.serial_number:032x}"
     _, late = secrets.table(found, clock.now() + timedelta(hours=2))
     assert {row[3] for row in late} == {"false"}
+
+
+def test_roots_are_compared_by_what_they_are() -> None:
+    def trusting(*credentials):
+        bundle = _encoded("".join(one.chain_pem for one in credentials))
+        secret = {"validationContext": {"trustedCa": bundle}}
+        return secrets.roots(_dump_with({"name": "ROOTCA", "secret": secret}))
+
+    clock = ManualClock(NOW)
+    one, other = (self_signed_ca("r", lifetime=timedelta(hours=1), clock=clock) for _ in "ab")
+
+    same = secrets.compare_roots(("a", trusting(one, other)), ("b", trusting(other, one)))
+    assert same == "a and b hold the same roots: mutual TLS between them can work"
+    with pytest.raises(Rejected, match=r"a and b hold different roots: .* cannot work"):
+        secrets.compare_roots(("a", trusting(one)), ("b", trusting(other)))
+    with pytest.raises(Rejected, match="different roots, and some in common"):
+        secrets.compare_roots(("a", trusting(one)), ("b", trusting(one, other)))
+    with pytest.raises(Rejected, match="the proxy of b holds no roots yet"):
+        secrets.compare_roots(("a", trusting(one)), ("b", frozenset()))
+
+
+def _root_number_7() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(7)
+    builder = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(hours=1))
+    certificate = builder.public_key(key.public_key()).sign(key, hashes.SHA256())
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_roots_with_the_same_serial_number_are_different_roots() -> None:
+    held = []
+    for _ in range(2):
+        trust = {"validationContext": {"trustedCa": _encoded(_root_number_7())}}
+        held.append(secrets.roots(_dump_with({"name": "ROOTCA", "secret": trust})))
+
+    with pytest.raises(Rejected, match="hold different roots"):
+        secrets.compare_roots(("a", held[0]), ("b", held[1]))
 
 
 def test_a_trust_domain_is_shown_where_every_certificate_names_one() -> None:
