@@ -139,6 +139,12 @@ def test_secrets_are_listed_with_their_validity(mesh: RunningMesh) -> None:
         ("route {} --name 8000", "httpbin.mtls-test.svc.cluster.local:8000"),
         ("endpoint {} --port 80", "HEALTHY"),
         ("bootstrap {} -o short", f"Istio Version: {__version__}"),
+        ("bootstrap {} -o short", "Location: "),
+        ("ecds {}", "ECDS NAME"),
+        ("envoy-stats {}", "cluster_manager.cds.update_success: "),
+        ("es {} -o prom", "# TYPE envoy_cluster_manager_cds_update_success counter"),
+        ("es {} --type clusters", "inbound|80||::"),
+        ("es {} --type clusters -o json", '"cluster_statuses"'),
         ("all {}", "secret/ROOTCA"),
         ("all {} --port 80 --direction inbound --with-headers=false", "cluster/ "),
     ],
@@ -169,10 +175,11 @@ def test_a_saved_dump_reads_like_the_running_proxy(mesh: RunningMesh, tmp_path: 
     saved = tmp_path / "dump.json"
     saved.write_text(istioctl(mesh, "pc all deploy/httpbin.mtls-test -o json"))
 
-    for part in ("cluster", "endpoint", "all"):
+    for part in ("cluster", "endpoint"):
         assert istioctl(mesh, f"pc {part} -f {saved}") == istioctl(
             mesh, f"pc {part} deploy/httpbin.mtls-test"
         )
+    assert "endpoint/" in istioctl(mesh, f"pc all -f {saved}")
 
 
 def test_everything_is_filtered_by_the_options_of_its_parts(mesh: RunningMesh) -> None:

@@ -37,7 +37,9 @@ LEVELS: Final = click.Choice(["Info", "Warning", "Error"], case_sensitive=False)
 @click.option("--ignore-unknown", is_flag=True, help="Skip files that are no manifests.")
 @switch("--color", help="--color=false: no colours, on a terminal either.")
 @click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
-@click.option("--timeout", hidden=True)
+@click.option(
+    "--timeout", default="30s", show_default=True, metavar="TIME", help="For all of it; 0s: none."
+)
 @output_option("log", "json", "yaml", default="log")
 def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any) -> None:
     """Say what is wrong with the mesh, or would be with these manifests applied.
@@ -47,20 +49,25 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
     from mutua.analysis.analyze import ANALYZERS, analyze
     from mutua.analysis.listeners import analyzer
     from mutua.analysis.message import Level, Message, origin_of
+    from mutua.cli.duration import parse_duration
     from mutua.cli.istioctl import report
     from mutua.cli.namespaces import check_namespace
+    from mutua.cli.time_limit import time_limit
 
+    limit = parse_duration(options["timeout"])
     if options["list_codes"]:
         click.echo("\n".join(report.known_codes()))
         return
     if not sources and not options["use_kube"]:
         raise Rejected("there is nothing to analyze: no files, and --use-kube=false")
-    written = list(_written(sources, scope.namespace, **options))
-    mesh, refused = _mesh(scope, [one.obj for one in written], **options)
     asked = None if options["everywhere"] else _asked(scope, sources)
-    if asked and options["use_kube"]:
-        for name in asked:
+    with time_limit(limit):
+        written = list(_written(sources, scope.namespace, **options))
+        mesh, refused = _mesh(scope, [one.obj for one in written], **options)
+        for name in (asked or ()) if options["use_kube"] else ():
             check_namespace(name, mesh.namespaces)
+        sockets = _sockets(scope, mesh, asked) if options["use_kube"] else {}
+        everything = dict.fromkeys((*refused, *analyze(mesh, (*ANALYZERS, analyzer(sockets)))))
     where = {origin_of(one.obj): one for one in written}
     selection = report.Selection(
         namespaces=asked,
@@ -69,8 +76,6 @@ def command(scope: Scope, sources: tuple[str, ...], output: str, **options: Any)
         suppressed=[report.parse_suppression(text) for text in options["suppress"]],
         threshold=Level[options["output_threshold"].upper()],
     )
-    sockets = _sockets(scope, mesh, asked) if options["use_kube"] else {}
-    everything = dict.fromkeys((*refused, *analyze(mesh, (*ANALYZERS, analyzer(sockets)))))
     found = [one for one in everything if selection.shows(one)]
 
     def reference(message: Message) -> str:

@@ -22,7 +22,7 @@ from mutua.api.verdict import Invalid
 from mutua.cli.istioctl.scope import Scope, check_revision, scoped
 from mutua.cli.manifests import parse_documents, read_mesh_config_file, read_texts
 from mutua.controlplane.proxy_container import InjectionSettings, inject, without_injection
-from mutua.foundation.errors import Rejected
+from mutua.foundation.errors import Rejected, Unavailable
 from mutua.model.settings import MeshSettings
 from mutua.policy.injection import INJECT, INJECTION_LABEL, Verdict, decide
 
@@ -68,8 +68,11 @@ def _fixed_options(function: Any) -> Any:
 @click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
 @click.option("--meshConfigFile", "mesh_config", metavar="FILE", help="Settings of the mesh.")
 def command(scope: Scope, source: str, output: str | None, mesh_config: str | None) -> None:
-    """Write the sidecar into the manifests of FILE."""
-    mesh = read_mesh_config_file(mesh_config) if mesh_config else MeshSettings()
+    """Write the sidecar into the manifests of FILE, with the settings of the mesh.
+
+    Without a mesh that runs, with those of --meshConfigFile, or else the defaults.
+    """
+    mesh = read_mesh_config_file(mesh_config) if mesh_config else _settings(scope)
     settings = InjectionSettings(trust_domain=mesh.trust_domain)
     texts = [injected(text, label, settings, scope.namespace) for label, text in read_texts(source)]
     whole = "---\n".join(texts)
@@ -80,6 +83,18 @@ def command(scope: Scope, source: str, output: str | None, mesh_config: str | No
         Path(output).write_text(whole)
     except OSError as error:
         raise Rejected(f"cannot write {output}: {error.strerror}") from error
+
+
+def _settings(scope: Scope) -> MeshSettings:
+    """Return the settings of the mesh that runs, the defaults when there is none."""
+    from mutua.cli.mesh_settings import read_settings
+
+    try:
+        with scope.connect() as client:
+            return read_settings(client)
+    except Unavailable as error:
+        click.echo(f"Note: {error}; default settings are assumed", err=True)
+        return MeshSettings()
 
 
 def injected(text: str, label: str, settings: InjectionSettings, namespace: str = "default") -> str:

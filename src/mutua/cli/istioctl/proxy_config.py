@@ -17,7 +17,7 @@ ALIASES: Final[Mapping[str, str]] = {
     "c": "cluster", "clusters": "cluster", "l": "listener", "listeners": "listener",
     "r": "route", "routes": "route", "ep": "endpoint", "endpoints": "endpoint",
     "s": "secret", "secrets": "secret", "b": "bootstrap", "o": "log", "a": "all",
-    "rc": "rootca-compare",
+    "rc": "rootca-compare", "ec": "ecds", "es": "envoy-stats",
 }  # fmt: skip
 
 FORMATS: Final = ("short", "json", "yaml")
@@ -128,7 +128,56 @@ def bootstrap(source: Source, output: str) -> None:
     numbers = (version.get(part, 0) for part in ("majorNumber", "minorNumber", "patch"))
     click.echo(f"Istio Version: {metadata.get('MUTUA_VERSION', 'unknown')}")
     click.echo(f"Istio Proxy Version: {'.'.join(map(str, numbers))}")
+    locality = node.get("locality", {})
+    place = "/".join(locality[part] for part in ("region", "zone", "subZone") if part in locality)
+    click.echo(f"Location: {place or 'unknown'}")
     click.echo(f"Node: {node.get('id', '')}")
+
+
+@command.command()
+@reads_proxy
+@output_option(*FORMATS)
+def ecds(source: Source, output: str) -> None:
+    """Show extensions that the proxy was sent apart from its listeners; mutua sends none."""
+    found = dump.section(source.dump(), "EcdsConfigDump")
+    if output != "short":
+        print_document(found, output)
+        return
+    filters = [one["ecdsFilter"] for one in found.get("ecdsFilters", ()) if "ecdsFilter" in one]
+    rows = [(one["name"], one.get("typedConfig", {}).get("@type", "")) for one in filters]
+    click.echo(render(("ECDS NAME", "TYPE"), rows))
+
+
+STATS: Final[Mapping[tuple[str, str], str]] = {
+    ("server", "short"): "GET /stats", ("server", "json"): "GET /stats?format=json",
+    ("server", "yaml"): "GET /stats?format=json", ("server", "prom"): "GET /stats/prometheus",
+    ("clusters", "short"): "GET /clusters", ("clusters", "json"): "GET /clusters?format=json",
+    ("clusters", "yaml"): "GET /clusters?format=json",
+}  # fmt: skip
+"""What Envoy is asked, by --type and -o."""
+
+
+@command.command("envoy-stats")
+@scoped
+@click.argument("target", metavar="[POD | TYPE/NAME][.NAMESPACE]")
+@click.option("-t", "--type", "kind", type=click.Choice(["server", "clusters"]), default="server")
+@admin_port_option
+@output_option(*FORMATS, "prom")
+def envoy_stats(scope: Scope, target: str, kind: str, port: int, output: str) -> None:
+    """Show the proxy's statistics, as its Envoy prints them."""
+    from mutua.cli.istioctl.admin import Admin
+    from mutua.cli.istioctl.target import parse_target, resolve
+
+    request = STATS.get((kind, output))
+    if request is None:
+        raise Rejected("-o prom is for --type server: Envoy has no other form of it")
+    with scope.connect() as client:
+        pod = resolve(client, parse_target(target, scope.namespace))
+        answer = Admin(client, port).ask(pod, request)[0]
+    if output in {"json", "yaml"}:
+        print_document(json.loads(answer), output)
+    else:
+        click.echo(answer, nl=False)
 
 
 @command.command("rootca-compare")

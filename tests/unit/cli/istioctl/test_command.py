@@ -1,6 +1,7 @@
 """What the command line says before it has asked any mesh."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def _run(line: str, tmp_path: Path) -> Result:
         ("pc cluster --bogus", "No such option"),
         ("pc log web --level debug --reset", "cannot be combined"),
         ("pc log", "name a pod"),
+        ("pc es web -t clusters -o prom", "-o prom is for --type server"),
         ("pc log web --proxy-admin-port 0", "Invalid value for '--proxy-admin-port'"),
         ("pc rc web api --proxy-admin-port 0", "Invalid value for '--proxy-admin-port'"),
         ("ps --proxy-admin-port 0", "Invalid value for '--proxy-admin-port'"),
@@ -46,6 +48,7 @@ def _run(line: str, tmp_path: Path) -> Result:
         ("kube-inject -f {file} --revision canary", "no control plane has revision 'canary'"),
         ("ps", "has not been started; run: mutua up"),
         ("analyze", "has not been started; run: mutua up"),
+        ("analyze --timeout soon", "'soon' is not a time such as"),
         ("analyze --use-kube=false", "there is nothing to analyze: no files"),
         ("analyze /nowhere.yaml", 'the path "/nowhere.yaml" does not exist'),
         ("analyze -S IST0102 --use-kube=false {file}", "'IST0102' is not CODE=KIND NAME"),
@@ -106,6 +109,43 @@ def test_saved_dumps_are_read_and_judged(tmp_path) -> None:
     assert "is not a saved answer" in _run(f"pc cluster -f {saved}", tmp_path).stderr
     saved.write_text("{}")
     assert "not an Envoy config dump" in _run(f"pc cluster -f {saved}", tmp_path).stderr
+
+
+def test_what_takes_longer_than_its_time_is_one_line(tmp_path) -> None:
+    waiting = tmp_path / "pipe"
+    os.mkfifo(waiting)  # nobody ever writes to it
+
+    done = _run(f"analyze --use-kube=false --timeout 1s {waiting}", tmp_path)
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: no answer within 1 s; see --timeout\n"
+
+
+def test_injection_without_a_mesh_says_whose_settings_it_takes(tmp_path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("")
+
+    done = _run(f"kube-inject -f {file}", tmp_path)
+
+    assert done.exit_code == 0
+    assert "has not been started; default settings are assumed" in done.stderr
+
+
+def test_bootstrap_and_extensions_in_short(tmp_path) -> None:
+    saved = tmp_path / "dump.json"
+    node = {"id": "sidecar~web", "locality": {"region": "eu", "zone": "eu-1"},
+            "metadata": {"MUTUA_VERSION": "1"}}  # fmt: skip
+    extension = {"name": "wasm", "typed_config": {"@type": "type.googleapis.com/x"}}
+    saved.write_text(json.dumps({"configs": [
+        {"@type": "x.BootstrapConfigDump", "bootstrap": {"node": node}},
+        {"@type": "x.EcdsConfigDump", "ecds_filters": [{"ecds_filter": extension}]},
+    ]}))  # fmt: skip
+
+    assert _run(f"pc bootstrap -f {saved} -o short", tmp_path).stdout.splitlines() == [
+        "Istio Version: 1", "Istio Proxy Version: 0.0.0", "Location: eu/eu-1", "Node: sidecar~web",
+    ]  # fmt: skip
+    said = [line.split() for line in _run(f"pc ec -f {saved}", tmp_path).stdout.splitlines()]
+    assert said == [["ECDS", "NAME", "TYPE"], ["wasm", "type.googleapis.com/x"]]
 
 
 def test_the_context_is_the_one_that_the_mesh_writes(tmp_path) -> None:
