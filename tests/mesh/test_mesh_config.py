@@ -193,6 +193,19 @@ def test_the_hybrid_key_exchange_can_be_switched_off_and_demanded(shop: Shop) ->
     eventually(lambda: answers_with(HYBRID), "a handshake with the hybrid key exchange")
 
 
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: other, namespace: shop}
+spec: {template: {metadata: {labels: {app: other}}, spec: {containers: [{name: c, image: x}]}}}
+"""
+
+
+def environment(manifest: str) -> list[dict[str, str]]:
+    containers = yaml.safe_load(manifest)["spec"]["template"]["spec"]["containers"]
+    return next(list(one["env"]) for one in containers if one["name"] == "istio-proxy")
+
+
 def test_another_trust_domain_reaches_running_pods_and_no_request_fails(shop: Shop) -> None:
     argv = ("exec", "client", "-n", "shop", "-c", "c", "--", "python3", "/p/load.py", "4")
     with ThreadPoolExecutor() as pool:
@@ -201,6 +214,8 @@ def test_another_trust_domain_reaches_running_pods_and_no_request_fails(shop: Sh
         seen = json.loads(load.result().stdout)
 
     assert set(seen) == {"200 cluster.local", "200 td2"}
+    injected = shop.mesh.mutua("istioctl", "kube-inject", "-f", "-", stdin=DEPLOYMENT)
+    assert {"name": "TRUST_DOMAIN", "value": "td2"} in environment(injected.stdout)
     shown = shop.mesh.kubectl(
         *("exec", "web", "-n", "shop", "-c", "istio-proxy", "--", "openssl", "x509"),
         *("-in", "/etc/certs/cert-chain.pem", "-noout", "-ext", "subjectAltName"),
