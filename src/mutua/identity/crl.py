@@ -11,13 +11,14 @@ back.  Source: RFC 5280 section 5; istio-semantics 4.4 and 4.6.
 
 import re
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from mutua.identity.keys import Malformed, signature_hash
+from mutua.identity.keys import Malformed, require_supported, signature_hash
 from mutua.identity.x509 import Credential, authority_key_identifier
 
 LIFETIME: Final = timedelta(days=100)
@@ -60,30 +61,97 @@ def sign_lists(
     """
     if len(serials) > MOST:
         raise ValueError(f"more than {MOST} revoked certificates")
-    others = _parsed(plugged)
+    lists = _parsed(plugged)
+    known = {one.certificate: one for one in signers}
     signed = []
-    for signer in {one.certificate: one for one in signers}.values():
-        theirs = [one for one in others if one.issuer == signer.certificate.subject]
-        others = [one for one in others if one not in theirs]
+    for certificate, signer in known.items():
+        # By name alone, as two authorities may share one: serial numbers are nobody else's.
+        theirs = [one for one in lists if one.issuer == certificate.subject]
         entries = {entry.serial_number: entry for one in theirs for entry in one}
         entries.update((serial, _entry(serial, now)) for serial in serials)
         signed.append(_signed(signer, entries.values(), number, now))
+    others = [one for one in lists if not any(_is_of(one, above) for above in known)]
     return "".join(map(_pem, (*signed, *others)))
 
 
-def covers_chain(crl: str, authorities: Iterable[str]) -> bool:
-    """Tell whether there is a list of every authority: then whole chains can be checked.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time without gaps, UTC.
+
+    Attributes:
+        begins: Its first instant.
+        ends: The first instant after it.
+    """
+
+    begins: datetime
+    ends: datetime
+
+    def holds(self, now: datetime) -> bool:
+        """Tell whether an instant is inside."""
+        return self.begins <= now < self.ends
+
+
+def chain_coverage(crl: str, authorities: Iterable[str]) -> Span | None:
+    """Return when whole chains can be checked: while there is a current list of every authority.
+
+    Peers refuse every chain through an authority without one.
 
     Args:
         crl: Lists, PEM.
         authorities: Certificates of CAs, PEM, from the signing one to the anchor.
 
+    Returns:
+        None where an authority has no list, or is revoked by one: it may still be trusted while a
+        mesh moves away from it.
+
     Raises:
         Malformed: One of them cannot be read.
     """
-    issuers = {one.issuer for one in _parsed(crl)}
-    names = [x509.load_pem_x509_certificate(pem.encode()).subject for pem in authorities]
-    return all(name in issuers for name in names)
+    found = [x509.load_pem_x509_certificate(pem.encode()) for pem in authorities]
+    names = {one.subject for one in found}
+    lists = [one for one in _parsed(crl) if one.issuer in names]
+    if names != {one.issuer for one in lists}:
+        return None
+    for one in found:
+        above = [known for known in lists if known.issuer == one.issuer]
+        if any(
+            known.get_revoked_certificate_by_serial_number(one.serial_number) for known in above
+        ):
+            return None
+    begins = max((one.last_update_utc for one in lists), default=ALWAYS.begins)
+    ends = min((one.next_update_utc or ALWAYS.ends for one in lists), default=ALWAYS.ends)
+    return Span(begins, ends)
+
+
+ALWAYS: Final = Span(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class ListFacts:
+    """What anybody may know of a revocation list.
+
+    Attributes:
+        issuer: Name of the authority whose list it is.
+        begins: Its first instant, UTC.
+        ends: The instant from which it counts as outdated, UTC.
+    """
+
+    issuer: str
+    begins: datetime
+    ends: datetime
+
+
+def list_facts(crl: str) -> list[ListFacts]:
+    """Read lists that have an end.
+
+    Raises:
+        Malformed: One of them cannot be read.
+    """
+    return [
+        ListFacts(one.issuer.rfc4514_string(), one.last_update_utc, one.next_update_utc)
+        for one in _parsed(crl)
+        if one.next_update_utc is not None
+    ]
 
 
 def lists_in(text: str) -> str:
@@ -109,6 +177,11 @@ def leaf_facts(chain_pem: str) -> tuple[int, datetime]:
     except ValueError as error:
         raise Malformed("not a PEM certificate") from error
     return leaf.serial_number, leaf.not_valid_after_utc
+
+
+def _is_of(one: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    key = require_supported(authority.public_key())
+    return one.issuer == authority.subject and one.is_signature_valid(key)
 
 
 def _entry(serial: int, now: datetime) -> x509.RevokedCertificate:

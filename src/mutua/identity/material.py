@@ -38,6 +38,9 @@ REQUIRED: Final = (CERTIFICATE, KEY, CHAIN, ROOTS)
 TLS_NAMES: Final = {CERTIFICATE: "tls.crt", KEY: "tls.key", ROOTS: "ca.crt"}
 """The other layout (type kubernetes.io/tls): tls.crt holds signer and chain."""
 
+NAMES: Final = frozenset({*REQUIRED, CRL, *TLS_NAMES.values()})
+"""Every file that is read, in either layout."""
+
 MAX_DEPTH: Final = 8
 """Longest chain that is followed."""
 
@@ -150,7 +153,7 @@ def read_material(files: Mapping[str, str], now: datetime) -> SigningMaterial:
         for why in _faults(one, now, below=max(depth - 1, 0)):
             raise UnusableMaterial(place, f"{_title(one)} {why}")
     if bundle.crl:
-        _check_crl(bundle.crl, [*chain, anchor])
+        _check_crl(bundle.crl, [*chain, anchor] if anchor not in chain else chain, now)
     return SigningMaterial(
         signer=Credential(chain_pem="".join(map(certificate_pem, chain)), key=key),
         anchor=certificate_pem(anchor),
@@ -244,23 +247,61 @@ def _faults(one: x509.Certificate, now: datetime, *, below: int) -> Iterator[str
         yield f"has a key that cannot be used: {error}"
 
 
-def _check_crl(crl: str, path: list[x509.Certificate]) -> None:
-    """Require readable lists, each signed by an authority of the path.  Source: 4.4."""
-    for one in revocation_lists(crl):
-        try:
-            is_ours = any(
-                one.is_signature_valid(require_supported(above.public_key())) for above in path
-            )
-        except (TypeError, UnsupportedAlgorithm, ValueError):
-            is_ours = False
-        if not is_ours:
-            raise UnusableMaterial(
-                CRL, f"a list of {one.issuer.rfc4514_string()!r} is not signed by a CA of the set"
-            )
+def _check_crl(crl: str, path: list[x509.Certificate], now: datetime) -> None:
+    """Require current lists of every authority of the path, and of nobody else.
+
+    Peers refuse every certificate whose issuer has a list that is not current, so a list that has
+    ended would end all traffic.  Source: 4.4; RFC 5280 section 6.3.
+    """
     lists = revocation_lists(crl)
+    listed = []
+    for one in lists:
+        issuer = next((above for above in path if _listed_by(one, above)), None)
+        title = f"the list of {one.issuer.rfc4514_string()!r}"
+        if issuer is None:
+            raise UnusableMaterial(CRL, f"{title} is not signed by a CA of that name in the set")
+        for why in (*_list_faults(one, now), *_revoked_of(one, path)):
+            raise UnusableMaterial(CRL, f"{title} {why}")
+        if not _may_sign_lists(issuer):
+            why = "must not sign revocation lists (keyUsage without cRLSign)"
+            raise UnusableMaterial(CRL, f"{_title(issuer)} {why}")
+        listed.append(issuer)
     for above in path:
-        if not any(one.issuer == above.subject for one in lists):
+        if above not in listed:
             raise UnusableMaterial(CRL, f"has no list of {_title(above)}")
+
+
+def _listed_by(one: x509.CertificateRevocationList, above: x509.Certificate) -> bool:
+    """Tell whether a list is an authority's: by its name, and signed with its key."""
+    if one.issuer != above.subject:
+        return False
+    try:
+        return one.is_signature_valid(require_supported(above.public_key()))
+    except (Malformed, TypeError, UnsupportedAlgorithm, ValueError):
+        return False
+
+
+def _list_faults(one: x509.CertificateRevocationList, now: datetime) -> Iterator[str]:
+    if now < one.last_update_utc:
+        yield f"is not valid before {one.last_update_utc:%F %T} UTC"
+    if one.next_update_utc is not None and now >= one.next_update_utc:
+        yield f"ended at {one.next_update_utc:%F %T} UTC"
+
+
+def _revoked_of(one: x509.CertificateRevocationList, path: list[x509.Certificate]) -> Iterator[str]:
+    for certificate in path:
+        serial = certificate.serial_number
+        if certificate.issuer == one.issuer and one.get_revoked_certificate_by_serial_number(
+            serial
+        ):
+            yield f"revokes {_title(certificate)}, which belongs to the set"
+
+
+def _may_sign_lists(authority: x509.Certificate) -> bool:
+    try:
+        return authority.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
 
 
 def revocation_lists(crl: str) -> list[x509.CertificateRevocationList]:

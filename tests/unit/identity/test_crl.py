@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from mutua.identity.crl import LIFETIME, covers_chain, sign_lists
+from mutua.identity.crl import BACKDATE, LIFETIME, Span, chain_coverage, sign_lists
 from mutua.identity.keys import Malformed
-from mutua.identity.x509 import Credential, certificate_pem, self_signed_ca
+from mutua.identity.x509 import Credential, certificate_pem, intermediate_ca, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -67,8 +67,39 @@ def test_whether_a_chain_is_covered() -> None:
     chain = [certificate_pem(one.certificate) for one in (signer, root)]
     both = sign_lists([signer, root], [], number=1, now=NOW)
 
-    assert covers_chain(both, chain)
-    assert not covers_chain(sign_lists([signer], [], number=1, now=NOW), chain)
+    assert chain_coverage(both, chain) == Span(NOW - BACKDATE, NOW + LIFETIME)
+    assert chain_coverage(sign_lists([signer], [], number=1, now=NOW), chain) is None
+
+
+def test_a_chain_is_covered_until_the_first_list_ends() -> None:
+    signer, root = authority("signer"), authority("root")
+    later = NOW + timedelta(days=7)
+    crl = sign_lists([root], [], number=1, now=NOW) + sign_lists([signer], [], number=1, now=later)
+
+    found = chain_coverage(crl, [certificate_pem(one.certificate) for one in (signer, root)])
+
+    assert found == Span(later - BACKDATE, NOW + LIFETIME)
+    assert found.holds(later)
+    assert not found.holds(NOW + LIFETIME)
+
+
+def test_a_chain_with_a_revoked_authority_is_not_checked_as_a_whole() -> None:
+    root = authority("root")
+    below = intermediate_ca(root, lifetime=timedelta(days=1), clock=ManualClock(NOW))
+    chain = [certificate_pem(one.certificate) for one in (below, root)]
+
+    crl = sign_lists([below, root], [below.certificate.serial_number], number=1, now=NOW)
+
+    assert chain_coverage(crl, chain) is None
+
+
+def test_two_signers_of_one_name_both_get_what_the_operators_list_holds() -> None:
+    old, new = authority("same"), authority("same")
+    plugged = sign_lists([new], [OTHER], number=1, now=NOW)
+
+    found = parsed(sign_lists([old, new], [SERIAL], number=2, now=NOW, plugged=plugged))
+
+    assert [serials(one) for one in found] == [{SERIAL, OTHER}] * 2
 
 
 def test_a_damaged_list_is_refused() -> None:
@@ -76,3 +107,13 @@ def test_a_damaged_list_is_refused() -> None:
 
     with pytest.raises(Malformed):
         sign_lists([authority("a")], [], number=1, now=NOW, plugged=damaged)
+
+
+def test_the_list_of_another_ca_of_the_same_name_goes_along() -> None:
+    ours, theirs = authority("O=cluster.local"), authority("O=cluster.local")
+    plugged = sign_lists([theirs], [OTHER], number=1, now=NOW)
+
+    found = parsed(sign_lists([ours], [], number=2, now=NOW, plugged=plugged))
+
+    assert [serials(one) for one in found] == [{OTHER}, {OTHER}]
+    assert found[1].is_signature_valid(theirs.certificate.public_key())  # type: ignore[arg-type]

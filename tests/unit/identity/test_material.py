@@ -158,9 +158,149 @@ def test_an_rsa_ca_signs(tmp_path: Path) -> None:
     assert issued.intermediates == ()
 
 
-def test_a_revocation_list_must_be_there_for_every_ca_of_the_set(made: dict[str, str]) -> None:
-    with pytest.raises(UnusableMaterial, match=r"ca-crl\.pem"):
-        read_material({**made, "ca-crl.pem": "nothing"}, now())
+def crl(
+    folder: Path, issuer: str, *serials: str, days: int = 30, key: str = "", span: str = ""
+) -> str:
+    """Have openssl make the list of a CA whose files are in a folder, perhaps with another key."""
+    revoked = [f"R\t991231235959Z\t260101000000Z\t{one}\tunknown\t/CN=x\n" for one in serials]
+    (folder / "index.txt").write_text("".join(revoked))
+    (folder / "index.txt.attr").write_text("")
+    (folder / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca = d\n[d]\ndatabase = {folder}/index.txt\n"
+        f"default_md = sha256\ndefault_crl_days = {days}\n"
+    )
+    files = f"-keyfile {key or issuer}-key.pem -cert {issuer}-cert.pem -out list.pem {span}"
+    openssl(folder, f"ca -gencrl -config ca.cnf {files}")
+    return (folder / "list.pem").read_text()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A folder with a CA, and the set's files."""
+    return tmp_path, make(tmp_path)
+
+
+def refusal(files: dict[str, str], lists: str, at: datetime | None = None) -> str:
+    with pytest.raises(UnusableMaterial) as refused:
+        read_material({**files, "ca-crl.pem": lists}, at or now())
+    assert refused.value.file == "ca-crl.pem"
+    return str(refused.value)
+
+
+def serial_of(folder: Path, name: str) -> str:
+    argv = ["openssl", "x509", "-noout", "-serial", "-in", str(folder / name)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout.strip().removeprefix("serial=")
+
+
+def test_lists_of_all_authorities_are_taken_over_and_openssl_checks_a_leaf_with_them(
+    own: tuple[Path, dict[str, str]], openssl: Callable[..., str]
+) -> None:
+    folder, files = own
+    material = read_material(
+        {**files, "ca-crl.pem": crl(folder, "ca") + crl(folder, "root")}, now()
+    )
+    issued = Authority(material, "cluster.local", ManualClock(now())).sign(
+        new_request(WEB).csr_pem, WEB
+    )
+
+    said = openssl(
+        *("verify", "-crl_check_all", "-CAfile", "root", "-untrusted", "chain", "leaf"),
+        root=files["root-cert.pem"] + material.bundle.crl,
+        chain="".join(issued.intermediates),
+        leaf=issued.leaf,
+    )
+    assert said.strip() == "leaf: OK"
+
+
+def test_what_is_no_list_or_a_damaged_one_is_refused(own: tuple[Path, dict[str, str]]) -> None:
+    folder, files = own
+    assert "holds no revocation list" in refusal(files, "nothing")
+    assert "not a PEM revocation list" in refusal(files, crl(folder, "ca")[:200])
+
+
+@pytest.mark.parametrize(("listed", "missing"), [("ca", "Root CA"), ("root", "Intermediate CA")])
+def test_a_revocation_list_must_be_there_for_every_ca_of_the_set(
+    own: tuple[Path, dict[str, str]], listed: str, missing: str
+) -> None:
+    folder, files = own
+    why = refusal(files, crl(folder, listed))
+    assert "has no list of" in why
+    assert missing in why
+
+
+def test_an_expired_list_is_refused_and_one_of_the_future(
+    own: tuple[Path, dict[str, str]],
+) -> None:
+    folder, files = own
+    lists = crl(folder, "ca") + crl(folder, "root", days=2)
+    read_material({**files, "ca-crl.pem": lists}, now())
+
+    ended = refusal(files, lists, now() + timedelta(days=2, seconds=2))
+    tomorrow = now() + timedelta(days=1)
+    span = f"-crl_lastupdate {tomorrow:%Y%m%d%H%M%SZ} -crl_nextupdate 20991231000000Z"
+    early = refusal(files, crl(folder, "ca") + crl(folder, "root", span=span))
+
+    assert "the list of 'CN=Example Root CA,O=Example' ended at" in ended
+    assert "is not valid before" in early
+
+
+def test_a_list_is_signed_by_the_ca_whose_name_it_has(own: tuple[Path, dict[str, str]]) -> None:
+    folder, files = own
+    root = crl(folder, "root")
+    # The name of the one with the key of the other: each alone belongs to the set.
+    (folder / "mixed-cert.pem").write_text(forged(folder))
+    mixed = crl(folder, "mixed", key="root")
+
+    why = refusal(files, mixed + root)
+
+    assert "'CN=Example Intermediate CA,O=Example' is not signed by a CA of that name" in why
+
+
+def forged(folder: Path) -> str:
+    """Return a certificate with the intermediate's name and the root's key."""
+    (folder / "forged.cnf").write_text(
+        "[req]\ndistinguished_name = dn\nprompt = no\nx509_extensions = ca\n"
+        "[dn]\nO = Example\nCN = Example Intermediate CA\n[ca]\nbasicConstraints = CA:TRUE\n"
+    )
+    openssl(folder, "req -x509 -new -key root-key.pem -config forged.cnf -out forged.pem")
+    return (folder / "forged.pem").read_text()
+
+
+def test_a_list_of_another_ca_is_refused(
+    own: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, files = own
+    other = tmp_path_factory.mktemp("other")
+    make(other, "Other")
+
+    lists = crl(folder, "ca") + crl(folder, "root") + crl(other, "ca")
+
+    assert "Other Intermediate CA,O=Other' is not signed by a CA" in refusal(files, lists)
+
+
+@pytest.mark.parametrize(("revoked", "by"), [("ca-cert.pem", "root"), ("root-cert.pem", "root")])
+def test_a_list_that_revokes_the_set_itself_is_refused(
+    own: tuple[Path, dict[str, str]], revoked: str, by: str
+) -> None:
+    folder, files = own
+    lists = crl(folder, "ca") + crl(folder, by, serial_of(folder, revoked))
+
+    assert "which belongs to the set" in refusal(files, lists)
+
+
+def test_a_ca_that_must_not_sign_lists_has_none(tmp_path: Path) -> None:
+    (tmp_path / "ca.ext").write_text(
+        "[req]\ndistinguished_name = dn\nprompt = no\nx509_extensions = ca\n[dn]\nCN = r\n"
+        "[ca]\nbasicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign\n"
+    )
+    new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout r-key.pem -out r-cert.pem"
+    openssl(tmp_path, f"req -x509 {new} -config ca.ext")
+    names = ("ca-cert.pem", "cert-chain.pem", "root-cert.pem")
+    files = dict.fromkeys(names, (tmp_path / "r-cert.pem").read_text())
+    files["ca-key.pem"] = (tmp_path / "r-key.pem").read_text()
+
+    assert "keyUsage without cRLSign" in refusal(files, crl(tmp_path, "r"))
 
 
 def test_the_private_key_is_in_no_message(made: dict[str, str]) -> None:

@@ -5,18 +5,24 @@
     revocations ──> revoke(serial numbers) ────┘
 
 No lists while nothing is revoked and no operator plugged one in: with a list, proxies refuse every
-leaf whose issuer has none.  Else one for each CA that is trusted and whose key is at hand.
+leaf whose issuer has none.  Else one for each CA that is trusted and whose key is at hand.  Whole
+chains are checked while every authority above has a current list too: one that an operator forgot
+to replace must not end all traffic.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 from mutua.foundation.clock import Clock
 from mutua.identity.bundle import TrustBundle
-from mutua.identity.crl import BACKDATE, FRESH, covers_chain, sign_lists
+from mutua.identity.crl import BACKDATE, FRESH, Span, chain_coverage, sign_lists
 from mutua.identity.material import SigningMaterial
 from mutua.identity.rotation import Evidence
+
+MARGIN: Final = timedelta(minutes=1)
+"""Before the end of an operator's list from which whole chains are no longer checked: proxies need
+a moment to follow."""
 
 
 class Fleet(Protocol):
@@ -63,6 +69,13 @@ class RevocableTrust:
         self._signed_at: datetime | None = None
         self._signed_for: tuple[Any, ...] | None = None
         self._number = 0
+        self._coverage: Span | None = None
+        self._handed_out: TrustBundle | None = None
+
+    @property
+    def bundle(self) -> TrustBundle | None:
+        """As handed out last, with the lists that belong to it; None before the first."""
+        return self._handed_out
 
     def trust(self, bundle: TrustBundle) -> None:
         """Have every proxy verify with this bundle, and with the lists that belong to it."""
@@ -101,7 +114,13 @@ class RevocableTrust:
     def _is_stale(self) -> bool:
         if self._signed_at is None:
             return False
-        return not -BACKDATE / 2 < self._clock.now() - self._signed_at <= FRESH
+        now, held = self._clock.now(), self._handed_out
+        is_whole = held is not None and held.checks_authorities
+        is_old = not -BACKDATE / 2 < now - self._signed_at <= FRESH
+        return is_old or is_whole != self._is_covered(now)
+
+    def _is_covered(self, now: datetime) -> bool:
+        return self._coverage is not None and self._coverage.holds(now + MARGIN)
 
     def _hand_out(self, *, anew: bool = False) -> None:
         if self._bundle is None:
@@ -110,7 +129,7 @@ class RevocableTrust:
         roots = tuple(dict.fromkeys((*own.roots, *others.roots)))
         if not self._serials and not own.crl and not others.crl:
             self._signed_at = self._signed_for = None
-            self._fleet.trust(TrustBundle(roots))
+            self._trust(TrustBundle(roots))
             return
         signers, now = self._signers(), self._clock.now()
         key = (own, others, self._serials, tuple(one.fingerprint for one in signers))
@@ -118,9 +137,13 @@ class RevocableTrust:
             lists = self._lists(own.crl + others.crl, signers, now)
             authorities = [*own.roots, *(pem for one in signers for pem in one.intermediates)]
             # Of the mesh's own CA: one list less of another CA must not weaken this check.
-            whole = bool(own.crl) and covers_chain(lists, authorities)
-            self._fleet.trust(TrustBundle(roots, lists, whole))
+            self._coverage = chain_coverage(lists, authorities) if own.crl else None
+            self._trust(TrustBundle(roots, lists, self._is_covered(now)))
             self._signed_for, self._signed_at = key, now
+
+    def _trust(self, bundle: TrustBundle) -> None:
+        self._handed_out = bundle
+        self._fleet.trust(bundle)
 
     def _lists(self, plugged: str, signers: Sequence[SigningMaterial], now: datetime) -> str:
         self._number = max(self._number + 1, int(now.timestamp() * 1000))

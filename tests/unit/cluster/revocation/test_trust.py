@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from mutua.cluster.revocation.trust import RevocableTrust
+from mutua.cluster.revocation.trust import MARGIN, RevocableTrust
 from mutua.identity.bundle import TrustBundle
-from mutua.identity.crl import FRESH, sign_lists
+from mutua.identity.crl import FRESH, LIFETIME, sign_lists
 from mutua.identity.material import SigningMaterial, self_signed
 from mutua.identity.rotation import Evidence
 from mutua.identity.x509 import self_signed_ca
@@ -111,6 +111,24 @@ def test_an_operators_list_is_honoured_and_of_the_whole_chain_where_it_covers_it
     found = x509.load_pem_x509_crl(told.crl.encode())
     assert {one.serial_number for one in found} == {9}
     assert told.checks_authorities
+
+
+def test_a_list_of_an_authority_above_that_ends_ends_no_traffic() -> None:
+    world = World()
+    (signer,) = world.signers
+    above = world.authority("above")
+    listed = sign_lists([signer.signer, above.signer], [9], number=1, now=NOW)
+    bundle = TrustBundle((signer.anchor, above.anchor), listed)
+    world.trust.trust(bundle)
+
+    world.clock.instant += LIFETIME - MARGIN
+    world.trust.revoke([])
+    world.trust.revoke([])
+
+    assert [one.checks_authorities for one in world.fleet.told] == [True, False]
+    own = x509.load_pem_x509_crl(world.fleet.told[-1].crl.encode())
+    assert own.next_update_utc == world.clock.instant + LIFETIME
+    assert {one.serial_number for one in own} == {9}
 
 
 def test_whoever_gets_no_certificate_holds_no_rotation_up() -> None:
