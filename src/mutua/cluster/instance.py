@@ -54,6 +54,7 @@ from mutua.foundation.clock import Clock
 from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
+from mutua.identity.bundle import TrustBundle
 from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.keys import Malformed
 from mutua.identity.keystore import KeyStore
@@ -192,6 +193,7 @@ class ControlPlaneInstance:
             names=running_proxies(around.view),
             elsewhere=partial(held_elsewhere, around.journal),
             note=partial(note_state, around.journal),
+            objects=lambda material: self._coherence.objection(material),
         )
         self._rotation = CertificateAuthorityService(
             store, self._rotator, self._authority, clock, around.report
@@ -205,6 +207,7 @@ class ControlPlaneInstance:
             writer.publish,
             clock=clock,
             rng=around.rng,
+            bundle=self._bundle_in_force,
         )
         self._keeper = Keeper(store, clock, lambda: self._plane.snapshot, program=around.program)
         self._authority.refusal = self._register.refusal
@@ -253,7 +256,7 @@ class ControlPlaneInstance:
                 refusal=self._refusal,
                 on_stranger=lambda: self.metrics.count(names.AUTHENTICATION_FAILURES),
             ),
-            ServingCertificate(self._authority, clock),
+            ServingCertificate(self._authority, clock, self._bundle_in_force),
             around.front,
         )
         self._monitoring = Monitoring(
@@ -328,6 +331,9 @@ class ControlPlaneInstance:
         with socket.create_server(address, backlog=128) as listener:
             listener.settimeout(0)
             await self._certificates.serve(listener, ready)
+
+    def _bundle_in_force(self) -> TrustBundle:
+        return self._trust.bundle or self._authority.bundle
 
     def _is_refused(self, pod_uid: str) -> bool:
         held = (one for one in self._around.agent.workloads() if one.uid == pod_uid)

@@ -191,6 +191,12 @@ class Authority:
         for listener in self._listeners:
             listener()
 
+    def with_material(self, material: SigningMaterial) -> "Authority":
+        """Return an authority that signs with another CA and is otherwise like this one is now."""
+        return Authority(
+            material, self.trust_domain, self._clock, journal=self._journal, refusal=self.refusal
+        )
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every `adopt`."""
         self._listeners.append(listener)

@@ -42,6 +42,7 @@ def status_of(
     state: CaState,
     sources: Mapping[int, str],
     waiting_for: Sequence[str],
+    objection: str = "",
 ) -> dict[str, Any]:
     """Return what is true of the CA.
 
@@ -50,6 +51,7 @@ def status_of(
         state: Of the key store.
         sources: Where each generation comes from.
         waiting_for: Whom the present stage waits for.
+        objection: What speaks against the next step although nobody is waited for.
     """
     (issuing, *_) = certificate_facts(authority.material.signer.chain_pem)
     status: dict[str, Any] = {
@@ -62,6 +64,8 @@ def status_of(
         names = sorted(waiting_for)
         others = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         why = f": {', '.join(names[:SHOWN])}{others}" if names else ""
+        if objection:
+            why = f"; the next step would harm: {objection}"
         status["rotation"] = {
             "id": moving.id,
             "replaces": f"{sources[moving.origin]} by {sources[moving.target]}",

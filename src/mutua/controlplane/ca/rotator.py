@@ -9,6 +9,8 @@ What the steps mean is in mutua.identity.rotation; here they are stored, acted o
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
 from typing import Final, Protocol
 
 from mutua.foundation.clock import Clock
@@ -17,8 +19,8 @@ from mutua.identity import rotation
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.keystore import KeyStore, Source
-from mutua.identity.material import read_material
-from mutua.identity.rotation import CaState, Evidence, Stage
+from mutua.identity.material import SigningMaterial, read_material
+from mutua.identity.rotation import CaState, Evidence, Rotation, Stage
 
 SETTLED: Final = 0.3
 """Seconds for which nobody must lag before a stage counts as finished: Envoy confirms on its main
@@ -41,11 +43,21 @@ class Fleet(Protocol):
         ...
 
 
+class Adoption(Enum):
+    """What became of a plugged-in set that was accepted."""
+
+    KNOWN = "in use already"
+    LISTS = "its revocation lists are in force"
+    BEGUN = "moving to this CA"
+
+
 class Rotator:
     """Which CA signs, and the way to the next one.
 
     Attributes:
         waiting_for: Whom the present stage waits for, by name.
+        objection: Why the next step is not taken although nobody lags, "" if nothing speaks
+            against it.
         ignores_elsewhere: Whether certificates that nobody here can renew are not waited for: who
             has one is refused when the old CA is withdrawn.
     """
@@ -60,6 +72,7 @@ class Rotator:
         names: Callable[[Sequence[str]], Sequence[str]] = lambda uids: uids,
         elsewhere: Callable[[str], Sequence[str]] = lambda _signer: (),
         note: Callable[[CaState], None] = lambda _state: None,
+        objects: Callable[[SigningMaterial], str] = lambda _material: "",
     ) -> None:
         """Prepare; nothing changes before `resume`.
 
@@ -73,6 +86,7 @@ class Rotator:
             elsewhere: Returns who holds unexpired certificates that nobody here can renew, of
                 other CAs than the one with this fingerprint.
             note: Told of every new state before it is acted on.
+            objects: Returns why some proxy would refuse what a CA issues, "" if none is known to.
         """
         self._store = store
         self._authority = authority
@@ -81,8 +95,10 @@ class Rotator:
         self._names = names
         self._elsewhere = elsewhere
         self._note = note
+        self._objects = objects
         self._clear_since: float | None = None
         self.waiting_for: Sequence[str] = ()
+        self.objection = ""
         self.ignores_elsewhere = False
 
     @property
@@ -123,14 +139,33 @@ class Rotator:
         self._require_rest()
         self._begin(request, self._store.add_intermediate())
 
-    def plug_in(self, files: Mapping[str, str]) -> bool:
+    def renew(self, *, root: bool) -> None:
+        """Begin to move to a successor of the present CA, which the mesh made itself.
+
+        Args:
+            root: Whether the root has to be replaced too; what signs below it is not kept then.
+
+        Raises:
+            Conflict: A rotation is under way.
+            Rejected: The present CA is plugged in.
+            NotValidNow: The root has expired.
+        """
+        self._require_rest()
+        is_root = root or self.source is Source.SELF_SIGNED
+        target = self._store.add_root() if is_root else self._store.add_intermediate()
+        self._begin(f"renewal-{uuid.uuid4()}", target, by_request=False)
+
+    def plug_in(self, files: Mapping[str, str]) -> Adoption:
         """Begin to move to a plugged-in set, unless it signs already.
+
+        Other revocation lists for the CA that signs, or shall sign, are in force at once, also in
+        the middle of a rotation: nothing that is presented changes with them.
 
         Args:
             files: PEM texts by file name; see `read_material`.
 
         Returns:
-            Whether a rotation began.
+            What became of it.
 
         Raises:
             UnusableMaterial: The set is refused.
@@ -140,11 +175,15 @@ class Rotator:
         moving = self.state.rotation
         goal = moving.target if moving else self.state.issuing
         present = self._store.material(goal)
-        if (present.fingerprint, present.bundle) == (wanted.fingerprint, wanted.bundle):
-            return False
+        if _without_lists(present) == _without_lists(wanted):
+            if present.bundle.crl == wanted.bundle.crl:
+                return Adoption.KNOWN
+            self._store.replace_lists(goal, wanted.bundle.crl)
+            self._move(self.state)
+            return Adoption.LISTS
         self._require_rest()
-        self._begin(f"cacerts-{uuid.uuid4()}", self._store.add_plugged_in(files))
-        return True
+        self._begin(f"cacerts-{uuid.uuid4()}", self._store.add_plugged_in(files), by_request=False)
+        return Adoption.BEGUN
 
     def abort(self) -> None:
         """Turn the rotation around.
@@ -164,7 +203,7 @@ class Rotator:
             monotonic: Seconds on a clock that nobody sets.
         """
         if self.state.rotation is None:
-            self.waiting_for = ()
+            self.waiting_for, self.objection = (), ""
             return False
         evidence = self._fleet.evidence()
         # Asked only where it counts: the log of a large mesh is long.
@@ -182,17 +221,30 @@ class Rotator:
             self._clear_since = monotonic
         if monotonic - self._clear_since < SETTLED:
             return False
+        self.objection = self._doubt(self.state.rotation)
+        if self.objection:
+            self._clear_since = monotonic  # asked again in a moment
+            return False
         self._move(rotation.advance(self.state, running, self._clock.now()))
         return True
+
+    def _doubt(self, moving: Rotation) -> str:
+        """Return why the next step would harm.
+
+        The way back is always free, as is the end: nothing is handed out there.
+        """
+        if moving.aborted or moving.stage is Stage.WITHDRAW:
+            return ""
+        return self._objects(self._store.material(moving.target))
 
     def _require_rest(self) -> None:
         if self.state.rotation is not None:
             raise Conflict("a rotation is under way")
 
-    def _begin(self, request: str, target: int) -> None:
-        self._move(
-            rotation.begin(self.state, request=request, target=target, now=self._clock.now())
-        )
+    def _begin(self, request: str, target: int, *, by_request: bool = True) -> None:
+        moved = rotation.begin(self.state, request=request, target=target, now=self._clock.now())
+        # Else the request before would count as new after a restart.
+        self._move(moved if by_request else replace(moved, last_request=self.state.last_request))
 
     def _move(self, state: CaState) -> None:
         """Store first, act afterwards: whoever starts after a crash acts on the same state."""
@@ -206,3 +258,7 @@ class Rotator:
         self._authority.adopt(material, self._store.bundle())
         self._fleet.trust(self._authority.bundle)
         self._fleet.expect(material.fingerprint)
+
+
+def _without_lists(one: SigningMaterial) -> tuple[object, ...]:
+    return one.fingerprint, one.intermediates, one.anchor, one.bundle.roots

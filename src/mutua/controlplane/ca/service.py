@@ -14,17 +14,22 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from mutua.api.condition import carried_over
 from mutua.api.object import CERTIFICATE_AUTHORITIES, SECRETS, Object
+from mutua.controlplane.ca.expiry import Deadline, deadlines
 from mutua.controlplane.ca.record import NAME, NAMESPACE, blank_object, status_of
-from mutua.controlplane.ca.rotator import Rotator
+from mutua.controlplane.ca.rotator import Adoption, Rotator
+from mutua.foundation.backoff import Backoff
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import Conflict, MutuaError, Rejected, Unavailable
 from mutua.identity.authority import Authority
 from mutua.identity.keystore import Source
+from mutua.identity.material import NAMES, UnusableMaterial
 from mutua.lifecycle.supervisor import Ready
 from mutua.store.mirror import Change, Mirror
 from mutua.store.port import AlreadyExists, NotFound, ObjectStore
@@ -40,9 +45,25 @@ REST: Final = 5.0
 PLUGGED_IN: Final = "PluggedIn"
 """The condition that says what became of Secret `cacerts`."""
 
+UP_TO_DATE: Final = "UpToDate"
+"""The condition that says whether something of the CA ends soon."""
+
+PATIENCE: Final = 5.0
+"""Seconds that something may stand still before it is told."""
+
+ABORT: Final = "who is waited for: mutua ca status; to turn it around: mutua ca rotate abort"
+
+RENEWAL_RETRY: Final = Backoff(first=600.0, ceiling=3600.0)
+"""After a renewal that failed or was aborted; seconds.  The fifth of a lifetime that is left is
+long.  Source of the ceiling: istio CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL."""
+
+REMEDY: Final = f"put a set with new files into Secret {SECRET} in {NAMESPACE}"
+
 log = logging.getLogger(__name__)
 
-Report = Callable[[Object, Literal["Normal", "Warning"], str, str], None]
+Severity = Literal["Normal", "Warning"]
+
+Report = Callable[[Object, Severity, str, str], None]
 """(object, severity, reason in one word, message) -> an Event."""
 
 
@@ -70,6 +91,11 @@ class CertificateAuthorityService:
         self._heeded = ""  # request and whether to abort it, as heeded last
         self._refusal = ""  # why the last request was not begun
         self._plugged_in: tuple[str, str, bool] | None = None
+        self._delayed = Delayed()
+        self._warned: dict[Deadline, int] = {}  # thresholds that were told
+        self._renewals = 0  # since the CA was last up to date
+        self._renewal_at = 0.0
+        self._renewal_failure = ""
 
     async def run(self, ready: Ready) -> None:
         """Serve until cancelled; ready once agents know whom to trust."""
@@ -108,6 +134,11 @@ class CertificateAuthorityService:
             log.info("CA rotation", extra={"stage": stage})
             if moving is None:
                 self._tell("Normal", "RotationDone", "a new CA signs, and only it is trusted")
+        self._heed_expiry()
+        objection = self._rotator.objection
+        if self._delayed.is_due("objection", objection) and objection:
+            message = f"a rotation stands still: the next step would harm: {objection}"
+            self._tell("Warning", "RotationHalted", f"{message}; {ABORT}")
         await self._write_status()
 
     def _takes_step(self) -> bool:
@@ -171,9 +202,13 @@ class CertificateAuthorityService:
         if version == self._judged:
             return
         try:
-            began = self._rotator.plug_in(_files(secret))
-        except Conflict:
-            return  # when the present rotation is done
+            found = self._rotator.plug_in(_files(secret))
+        except Conflict:  # when the present rotation is done
+            message = f"waits until the rotation that is under way is over; {ABORT}"
+            self._plugged_in = ("Waiting", f"Secret {SECRET} {message}", False)
+            if self._delayed.is_due("secret", version):
+                self._report(secret, "Warning", "CAWaiting", message)
+            return
         except MutuaError as error:
             message = f"{error}. The CA stays as it is."
             self._plugged_in = ("Refused", message, False)
@@ -181,9 +216,49 @@ class CertificateAuthorityService:
             log.warning("Secret cacerts refused", extra={"reason": str(error)})
         else:
             self._plugged_in = ("Adopted", f"the CA of Secret {SECRET} is in use", True)
-            if began:
-                self._report(secret, "Normal", "CAAdopted", "moving to this CA")
+            if found is not Adoption.KNOWN:
+                self._report(secret, "Normal", "CAAdopted", found.value)
         self._judged = version
+
+    def _heed_expiry(self) -> None:
+        """Replace what ends soon if the mesh made it, else tell who can."""
+        now = self._clock.now()
+        ends = [one for one in deadlines(self._authority.material) if one.urgency(now)]
+        if self._rotator.source is Source.PLUGGED_IN:
+            for one in ends:
+                if one.urgency(now) > self._warned.get(one, 0):
+                    self._tell("Warning", "CAEndsSoon", f"{one.told(now)}; {REMEDY}")
+            self._renewal_failure = ""
+        else:
+            self._renew(ends, now)
+        self._warned = {one: one.urgency(now) for one in ends}
+
+    def _renew(self, ends: Sequence[Deadline], now: datetime) -> None:
+        if not ends:
+            self._renewals, self._renewal_at, self._renewal_failure = 0, 0.0, ""
+        monotonic = asyncio.get_running_loop().time()
+        if not ends or self._rotator.state.rotation or monotonic < self._renewal_at:
+            return
+        self._renewal_at = monotonic + RENEWAL_RETRY.delay(self._renewals, draw=0.5)
+        self._renewals += 1
+        try:
+            self._rotator.renew(root=any(one.is_anchor for one in ends))
+        except (MutuaError, OSError) as error:  # a full disk, for example
+            self._renewal_failure = f"it was not replaced: {error}"
+            self._tell("Warning", "RenewalFailed", f"{ends[0].told(now)}; {self._renewal_failure}")
+        else:
+            self._renewal_failure = ""
+            self._tell("Normal", "RenewalBegun", f"{ends[0].told(now)}; replacing it")
+
+    def _up_to_date(self) -> Object:
+        now, is_ours = self._clock.now(), self._rotator.source is not Source.PLUGGED_IN
+        told = [one.told(now) for one in self._warned]
+        if not told:
+            return _condition(UP_TO_DATE, "Lasts", "nothing of the CA ends soon", holds=True)
+        failure = self._renewal_failure or "it is replaced by itself"
+        remedy = failure if is_ours else REMEDY
+        reason = "Renewal" if is_ours else "EndsSoon"
+        return _condition(UP_TO_DATE, reason, f"{', '.join(told)}; {remedy}", holds=False)
 
     async def _create(self) -> None:
         if self._objects.get(NAMESPACE, NAME) is None:
@@ -202,7 +277,9 @@ class CertificateAuthorityService:
         if state.rotation is not None:
             known |= {state.rotation.origin, state.rotation.target}
         sources = {number: self._rotator.source_of(number).value for number in known}
-        status = status_of(self._authority, state, sources, self._rotator.waiting_for)
+        status = status_of(
+            self._authority, state, sources, self._rotator.waiting_for, self._rotator.objection
+        )
         if self._refusal:
             status["message"] = self._refusal
         status["conditions"] = self._conditions(stored.get("status") or {})
@@ -221,33 +298,62 @@ class CertificateAuthorityService:
     def _conditions(self, status: Mapping[str, Any]) -> list[Object]:
         """Return the conditions: ours, and those that others wrote."""
         before = {one["type"]: one for one in status.get("conditions") or ()}
-        known = before.pop(PLUGGED_IN, None)
-        if self._plugged_in is None:
-            return [*before.values()]
-        reason, message, holds = self._plugged_in
-        if holds and self._rotator.state.rotation is not None:
-            reason, message, holds = "Adopting", f"moving to the CA of Secret {SECRET}", False
-        ours = {
-            "type": PLUGGED_IN,
-            "status": "True" if holds else "False",
-            "reason": reason,
-            "message": message,
-        }
+        ours = [self._up_to_date()]
+        if self._plugged_in is not None:
+            reason, message, holds = self._plugged_in
+            if holds and self._rotator.state.rotation is not None:
+                reason, message, holds = "Adopting", f"moving to the CA of Secret {SECRET}", False
+            ours.insert(0, _condition(PLUGGED_IN, reason, message, holds=holds))
         now = rfc3339(self._clock.now())
-        return [carried_over(known, ours, now), *before.values()]
+        written = [carried_over(before.pop(one["type"], None), one, now) for one in ours]
+        return [*written, *before.values()]
 
-    def _tell(self, severity: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+    def _tell(self, severity: Severity, reason: str, message: str) -> None:
         stored = self._objects.get(NAMESPACE, NAME)
         if stored is not None:
             self._report(stored, severity, reason, message)
 
 
+class Delayed:
+    """Tells once of what stands still for a while."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[str, float]] = {}
+
+    def is_due(self, topic: str, state: str) -> bool:
+        """Tell whether a topic has been in this state for PATIENCE, the first time that it has."""
+        known, since = self._since.get(topic, ("", 0.0))
+        now = asyncio.get_running_loop().time()
+        if state != known:
+            since = now + PATIENCE
+        is_due = now >= since
+        self._since[topic] = (state, math.inf if is_due else since)
+        return is_due
+
+
+def _condition(kind: str, reason: str, message: str, *, holds: bool) -> Object:
+    status = "True" if holds else "False"
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
 def _files(secret: Object) -> dict[str, str]:
-    """Return the Secret's PEM texts by key; what is not text is left out."""
+    """Return the PEM texts of the set by name of the file.
+
+    Raises:
+        UnusableMaterial: One of them is not text.
+    """
     files: dict[str, str] = {}
     for name, value in (secret.get("data") or {}).items():
-        try:
-            files[name] = base64.b64decode(value, validate=True).decode("ascii")
-        except (binascii.Error, UnicodeDecodeError, TypeError):
+        if name not in NAMES:
             continue
+        try:
+            files[name] = base64.b64decode(value or "", validate=True).decode("ascii")
+        except UnicodeDecodeError as error:
+            raise UnusableMaterial(
+                name,
+                f"byte {error.start + 1} is no ASCII character, as PEM text must be",
+                hint="leave out what is around the BEGIN and END lines",
+            ) from error
+        except (binascii.Error, TypeError) as error:
+            raise UnusableMaterial(name, "its value in the Secret is not base64") from error
     return files

@@ -9,6 +9,8 @@ Whoever would refuse is named: in the log, as an event, and in `verdict`.  Pods 
 reached are no evidence.  A pod has to refuse twice in a row, because it may be taking up the very
 change that woke us.
 
+Before a rotation takes a step it asks as well (`objection`), of the CA that shall sign.
+
 The canary is kept for FRESH, so that checks do not flood the issuance log; a change of the CA
 makes a new one at once.
 """
@@ -34,6 +36,7 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import new_request
+from mutua.identity.material import SigningMaterial
 from mutua.identity.x509 import Credential
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.snapshot import MeshSnapshot
@@ -133,6 +136,7 @@ class Coherence:
         *,
         clock: Clock,
         rng: random.Random,
+        bundle: Callable[[], TrustBundle] | None = None,
     ) -> None:
         """Prepare; nothing is checked before `run`.
 
@@ -144,6 +148,7 @@ class Coherence:
             publish: Told of every verdict.
             clock: Wall time.
             rng: Chooses pods.
+            bundle: Returns what proxies are told to trust; None for the authority's own bundle.
         """
         self.verdict = Verdict()
         self._authority = authority
@@ -153,7 +158,8 @@ class Coherence:
         self._publish = publish
         self._clock = clock
         self._rng = rng
-        self._canary: _Canary | None = None
+        self._bundle = bundle or (lambda: authority.bundle)
+        self._canaries: dict[_Key, _Canary] = {}
         self._suspects: set[str] = set()
         self._woken = asyncio.Event()
 
@@ -173,15 +179,16 @@ class Coherence:
     async def check(self) -> Verdict:
         """Check once, and tell what has changed."""
         holders = self._holders()
+        present = self._bundle()
         try:
-            canary = self._fresh_canary()
+            canary = self._fresh_canary(self._authority)
         except MutuaError as error:
             problems = {"": f"no certificate can be issued: {error}"}
             return self._tell(Verdict(self._clock.now(), problems))
-        bundles = dict.fromkeys([self._authority.bundle, *(one.bundle for one in holders)])
+        bundles = dict.fromkeys([present, *(one.bundle for one in holders)])
         refusals = {bundle: self._refusal(canary, bundle) for bundle in bundles}
         problems = {one.pod: why for one in holders if (why := refusals[one.bundle])}
-        if why := refusals[self._authority.bundle]:
+        if why := refusals[present]:
             problems[""] = why
             return self._tell(Verdict(self._clock.now(), problems, len(bundles)))
         answers = await self._meet(canary, [one for one in holders if one.pod not in problems])
@@ -189,19 +196,38 @@ class Coherence:
         met = sum(one is not None for one in answers.values())
         return self._tell(Verdict(self._clock.now(), problems, len(bundles), met))
 
-    def _fresh_canary(self) -> Credential:
-        now, authority = self._clock.now(), self._authority
+    def objection(self, material: SigningMaterial) -> str:
+        """Return why some proxy would refuse what a CA issues, "" if none is known to.
+
+        Args:
+            material: Of the CA; it need not sign yet.
+        """
+        bundles = dict.fromkeys([self._bundle(), *(one.bundle for one in self._holders())])
+        try:
+            canary = self._fresh_canary(self._authority.with_material(material))
+        except MutuaError as error:
+            return f"no certificate can be issued: {error}"
+        for bundle in bundles:
+            if why := self._refusal(canary, bundle):
+                return why
+        is_signing = material.fingerprint == self._authority.material.fingerprint
+        return "" if self.verdict.is_coherent or not is_signing else self.verdict.message
+
+    def _fresh_canary(self, authority: Authority) -> Credential:
+        now = self._clock.now()
         identity = SpiffeId(authority.trust_domain, "istio-system", "istiod")
         key = (identity, authority.material.fingerprint)
-        if self._canary is not None and self._canary.is_for(key, now):
-            return self._canary.credential
+        self._canaries = {k: one for k, one in self._canaries.items() if one.is_fresh(now)}
+        if key in self._canaries:
+            return self._canaries[key].credential
         request = new_request(identity)
         issued = authority.sign(
             request.csr_pem, identity, CANARY_TTL, authenticated="coherence check"
         )
         chain = "".join((issued.leaf, *issued.intermediates))
-        self._canary = _Canary(key, now, Credential(chain_pem=chain, key=request.key))
-        return self._canary.credential
+        credential = Credential(chain_pem=chain, key=request.key)
+        self._canaries[key] = _Canary(now, credential)
+        return credential
 
     def _refusal(self, canary: Credential, bundle: TrustBundle) -> str:
         """Return why the canary is not accepted under a bundle, "" when it is."""
@@ -227,7 +253,7 @@ class Coherence:
         chosen = (suspects + others)[:SAMPLED]
         if not chosen:
             return {}
-        context = client_context(canary, self._authority.bundle)
+        context = client_context(canary, self._bundle())
 
         async def one(holder: Holder, address: str, port: int) -> str | None:
             try:
@@ -262,16 +288,19 @@ class Coherence:
         return verdict
 
 
+_Key = tuple[SpiffeId, str]
+"""For whom a canary is, and the fingerprint of the CA that made it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Canary:
-    """A credential, for whom and by which CA it was made, and when."""
+    """A credential, and when it was made."""
 
-    key: tuple[SpiffeId, str]
     at: datetime
     credential: Credential
 
-    def is_for(self, key: tuple[SpiffeId, str], now: datetime) -> bool:
-        return self.key == key and timedelta() <= now - self.at < FRESH
+    def is_fresh(self, now: datetime) -> bool:
+        return timedelta() <= now - self.at < FRESH
 
 
 def _meeting_place(mesh: MeshSnapshot, pod: str) -> tuple[str, int] | None:

@@ -9,6 +9,7 @@ from mutua.foundation.errors import Unavailable
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
+from mutua.identity.crl import LIFETIME, sign_lists
 from mutua.identity.journal import Issuance, Journal
 from mutua.identity.material import self_signed
 from mutua.identity.x509 import Credential, self_signed_ca
@@ -137,3 +138,41 @@ async def test_a_single_refusal_of_a_pod_is_a_suspicion_only() -> None:
     assert confirm({"a": "no", "b": "no"}) == {"a": "no"}
     assert confirm({"a": "", "b": None}) == {}
     assert confirm({"b": "no"}) == {}
+
+
+async def test_a_ca_that_shall_sign_is_judged_before_it_does() -> None:
+    checked = Checked()
+    target = self_signed(checked.new_root())
+    bundle = checked.authority.bundle
+    both = TrustBundle((*bundle.roots, target.anchor))
+
+    unknown = checked.coherence.objection(target)
+    checked.authority.adopt(checked.authority.material, both)
+    behind = checked.coherence.objection(target)
+    checked.holders = [Holder("a", WEB, both)]
+
+    assert "not accepted under the trust bundle" in unknown
+    assert "not accepted under the trust bundle" in behind  # by the proxy that has not heard
+    assert checked.coherence.objection(target) == ""
+    assert checked.authority.material.fingerprint != target.fingerprint
+
+
+async def test_an_outdated_revocation_list_speaks_against_a_ca() -> None:
+    checked = Checked()
+    (root,) = [self_signed(checked.root)]
+    outdated = sign_lists([checked.root], [], number=1, now=checked.began - 2 * LIFETIME)
+    checked.authority.adopt(root, TrustBundle((root.anchor,), outdated))
+
+    assert "expired" in checked.coherence.objection(root)
+
+
+async def test_what_proxies_said_speaks_against_the_ca_that_signs_and_against_no_other() -> None:
+    checked = Checked()
+    other = self_signed(checked.new_root())
+    both = TrustBundle((*checked.authority.bundle.roots, other.anchor))
+    checked.authority.adopt(checked.authority.material, both)
+    checked.holders = []
+    checked.coherence.verdict = Verdict(checked.began, {"a": "the proxy at 10.0.0.1 refuses"})
+
+    assert "10.0.0.1" in checked.coherence.objection(checked.authority.material)
+    assert checked.coherence.objection(other) == ""
