@@ -5,6 +5,7 @@ Deadlines that must survive sleep and clock steps are compared with `now()` (wal
 of time are measured with the event loop's own monotonic clock.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -29,6 +30,21 @@ class SystemClock(Clock):
     @override
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedClock(Clock):
+    """One instant, for what is made and then checked by the same time.
+
+    Attributes:
+        instant: Timezone-aware, UTC.
+    """
+
+    instant: datetime
+
+    @override
+    def now(self) -> datetime:
+        return self.instant
 
 
 class StepWatch:

@@ -20,7 +20,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import Clock, StoppedClock
 from mutua.foundation.errors import Denied, MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
@@ -30,7 +30,12 @@ from mutua.identity.keystore import KeyStore
 from mutua.identity.material import SigningMaterial, self_signed
 from mutua.identity.renewal import Validity
 from mutua.identity.sealing import Sealer
-from mutua.identity.validator import Expectation, require_valid_svid
+from mutua.identity.validator import (
+    Expectation,
+    ServerExpectation,
+    require_valid_server,
+    require_valid_svid,
+)
 from mutua.identity.x509 import (
     Credential,
     blank_certificate,
@@ -283,15 +288,24 @@ class Authority:
 
         Raises:
             NotValidNow: The signing CA is not valid now.
+            InvalidCertificate: The result broke a rule; a bug, and nothing was issued.
             MutuaError: It could not be written down.
         """
-        material = self._material
-        server = server_certificate(
-            material.signer, names=names, lifetime=lifetime, clock=self._clock
+        material, clock = self._material, StoppedClock(self._clock.now())
+        server = server_certificate(material.signer, names=names, lifetime=lifetime, clock=clock)
+        require_valid_server(
+            server.chain_pem,
+            ServerExpectation(
+                names=names,
+                public_key=server.key.public,
+                signer=material.certificate,
+                now=clock.now(),
+                ttl=lifetime,
+            ),
         )
         self._journal.record(
             Issuance(
-                at=self._clock.now(),
+                at=clock.now(),
                 identity=identity,
                 authenticated="control plane",
                 serial_number=f"{server.certificate.serial_number:032x}",

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from mutua.foundation.clock import Clock
+from mutua.foundation.clock import Clock, StoppedClock
 from mutua.foundation.errors import Rejected
 from mutua.identity.bundle import TrustBundle, bundle_of
 from mutua.identity.keyfile import (
@@ -35,7 +35,8 @@ from mutua.identity.material import (
 )
 from mutua.identity.rotation import CaState, Rotation, Stage
 from mutua.identity.sealing import Sealer
-from mutua.identity.x509 import intermediate_ca, self_signed_ca
+from mutua.identity.validator import AuthorityExpectation, require_valid_authority
+from mutua.identity.x509 import Credential, intermediate_ca, self_signed_ca
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
 """Of a self-signed root.  Source: istio CITADEL_SELF_SIGNED_CA_CERT_TTL."""
@@ -151,7 +152,11 @@ class KeyStore:
         return bundle_of([one.roots_pem for one in bundles], lists)
 
     def add_root(self) -> int:
-        """Make a new self-signed root; return its number."""
+        """Make a new self-signed root; return its number.
+
+        Raises:
+            InvalidCertificate: The result broke a rule; a bug.
+        """
         return self._add(self_signed(_root(self.trust_domain, self._clock)), Source.SELF_SIGNED)
 
     def add_intermediate(self) -> int:
@@ -160,6 +165,7 @@ class KeyStore:
         Raises:
             Rejected: The present CA is plugged in: the key of its root is not here.
             NotValidNow: The root has expired.
+            InvalidCertificate: The result broke a rule; a bug.
         """
         parent = self.state.issuing
         if self.source(parent) is Source.INTERMEDIATE:
@@ -170,7 +176,17 @@ class KeyStore:
                 hint="put the new intermediate into Secret cacerts in istio-system",
             )
         root = self.material(parent)
-        fresh = intermediate_ca(root.signer, lifetime=INTERMEDIATE_LIFETIME, clock=self._clock)
+        clock = StoppedClock(self._clock.now())
+        fresh = intermediate_ca(root.signer, lifetime=INTERMEDIATE_LIFETIME, clock=clock)
+        require_valid_authority(
+            fresh.chain_pem,
+            AuthorityExpectation(
+                public_key=fresh.key.public,
+                signer=root.certificate,
+                now=clock.now(),
+                ttl=INTERMEDIATE_LIFETIME,
+            ),
+        )
         return self._add(below(root, fresh), Source.INTERMEDIATE, parent=parent)
 
     def add_plugged_in(self, files: Mapping[str, str]) -> int:
@@ -227,8 +243,16 @@ def _create(directory: Path, trust_domain: str, clock: Clock, sealer: Sealer | N
     create_file(directory / STATE_FILE, _document(state, owner, facts))
 
 
-def _root(trust_domain: str, clock: Clock) -> Any:
-    return self_signed_ca("", organization=trust_domain, lifetime=ROOT_LIFETIME, clock=clock)
+def _root(trust_domain: str, clock: Clock) -> Credential:
+    clock = StoppedClock(clock.now())
+    root = self_signed_ca("", organization=trust_domain, lifetime=ROOT_LIFETIME, clock=clock)
+    require_valid_authority(
+        root.chain_pem,
+        AuthorityExpectation(
+            public_key=root.key.public, signer=None, now=clock.now(), ttl=ROOT_LIFETIME
+        ),
+    )
+    return root
 
 
 def _path(directory: Path, number: int) -> Path:

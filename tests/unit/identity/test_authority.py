@@ -3,6 +3,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,18 @@ from mutua.foundation.errors import Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.csr import new_request
+from mutua.identity.journal import Issuance, Journal
 from mutua.identity.keyfile import Damaged, write_credential
 from mutua.identity.keys import Malformed
 from mutua.identity.renewal import Validity
-from mutua.identity.x509 import NotValidNow, client_certificate, parse_certificates, self_signed_ca
+from mutua.identity.validator import InvalidCertificate
+from mutua.identity.x509 import (
+    Credential,
+    NotValidNow,
+    client_certificate,
+    parse_certificates,
+    self_signed_ca,
+)
 from mutua.testing.clock import ManualClock
 
 KEY_FILE = "generation-1.pem"
@@ -27,6 +36,16 @@ POOL = Authority(
     self_signed_ca("", organization=TD, lifetime=timedelta(days=3650), clock=CLOCK), TD, CLOCK
 )
 CSR = new_request(WEB).csr_pem
+
+
+class Notebook(Journal):
+    """Remembers what was written down."""
+
+    def __init__(self) -> None:
+        self.entries: list[Issuance] = []
+
+    def record(self, issuance: Issuance) -> None:
+        self.entries.append(issuance)
 
 
 @pytest.fixture
@@ -253,3 +272,20 @@ def test_an_observer_is_told_how_every_request_ended(authority: Authority) -> No
             authority.sign(csr, identity)
 
     assert seen == ["issued", Malformed.code, Rejected.code]
+
+
+def test_a_server_s_certificate_that_a_bug_made_a_client_s_is_not_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def buggy(ca: Credential, *, names: list[str], **options: Any) -> Credential:
+        return client_certificate(ca, user=names[0], groups=[], **options)
+
+    log = Notebook()
+    authority = Authority(POOL.material, TD, CLOCK, journal=log)
+    authority.server_credential(WEB, ["istiod.example"], timedelta(days=1))
+    assert len(log.entries) == 1
+    monkeypatch.setattr("mutua.identity.authority.server_certificate", buggy)
+
+    with pytest.raises(InvalidCertificate, match="missing or unexpected extensions"):
+        authority.server_credential(WEB, ["istiod.example"], timedelta(days=1))
+    assert len(log.entries) == 1

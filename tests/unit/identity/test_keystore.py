@@ -1,15 +1,19 @@
 """Generations on disk: what is needed stays, what is not goes, and the state survives."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mutua.foundation.clock import Clock
 from mutua.foundation.errors import Rejected
 from mutua.identity.keyfile import Damaged, write_credential
 from mutua.identity.keystore import FORMER_FILE, KeyStore, Source
 from mutua.identity.rotation import CaState, Evidence, advance, begin
-from mutua.identity.x509 import self_signed_ca
+from mutua.identity.validator import InvalidCertificate
+from mutua.identity.x509 import Credential, self_signed_ca, server_certificate
 from mutua.testing.clock import ManualClock
 
 NOBODY = Evidence()
@@ -122,3 +126,24 @@ def test_below_a_plugged_in_ca_no_intermediate_can_be_made(
 
     with pytest.raises(Rejected, match="plugged in"):
         store.add_intermediate()
+
+
+@pytest.mark.parametrize("add", [KeyStore.add_root, KeyStore.add_intermediate])
+def test_an_authority_that_a_bug_made_a_server_s_certificate_is_not_kept(
+    tmp_path: Path,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    add: Callable[[KeyStore], int],
+) -> None:
+    store = opened(tmp_path, clock)
+
+    def buggy(*_: Any, lifetime: timedelta, clock: Clock, **__: Any) -> Credential:
+        root = store.material(1).signer
+        return server_certificate(root, names=["x"], lifetime=lifetime, clock=clock)
+
+    monkeypatch.setattr("mutua.identity.keystore.self_signed_ca", buggy)
+    monkeypatch.setattr("mutua.identity.keystore.intermediate_ca", buggy)
+
+    with pytest.raises(InvalidCertificate, match="missing or unexpected extensions"):
+        add(store)
+    assert files(tmp_path) == {"state.json", "generation-1.pem"}

@@ -2,7 +2,9 @@
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -11,8 +13,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.keys import new_key
-from mutua.identity.validator import Expectation, InvalidSvid, require_valid_svid
-from mutua.identity.x509 import Credential, certificate_pem, self_signed_ca
+from mutua.identity.validator import (
+    AuthorityExpectation,
+    Expectation,
+    InvalidCertificate,
+    InvalidSvid,
+    ServerExpectation,
+    require_valid_authority,
+    require_valid_server,
+    require_valid_svid,
+)
+from mutua.identity.x509 import (
+    Credential,
+    certificate_pem,
+    intermediate_ca,
+    self_signed_ca,
+    server_certificate,
+    subject_name,
+)
 from mutua.testing.clock import START, ManualClock
 
 WEB = SpiffeId("cluster.local", "shop", "web")
@@ -233,3 +251,153 @@ def test_all_violations_are_reported_at_once() -> None:
         "the subject is not empty",
         "valid for longer than allowed",
     )
+
+
+NAMES = ("istiod.istio-system.svc", "10.0.0.1")
+DIALLED = (
+    x509.SubjectAlternativeName(
+        [x509.DNSName(NAMES[0]), x509.IPAddress(ipaddress.ip_address(NAMES[1]))]
+    ),
+    False,
+)
+SERVES = purposes(Purpose.SERVER_AUTH)
+SERVER = ServerExpectation(
+    names=NAMES,
+    public_key=KEY.public,
+    signer=ROOT.certificate,
+    now=START,
+    ttl=timedelta(hours=24),
+)
+
+
+def server(**changed: tuple[x509.ExtensionType, bool]) -> str:
+    return leaf(subject=NAMES[0], **{"san": DIALLED, "purposes": SERVES, **changed})
+
+
+def test_a_server_s_leaf_by_the_book_passes_and_so_does_the_template_s() -> None:
+    made = server_certificate(ROOT, names=NAMES, lifetime=SERVER.ttl, clock=ManualClock())
+
+    require_valid_server(server(), SERVER)
+    require_valid_server(made.chain_pem, replace(SERVER, public_key=made.key.public))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        pytest.param(lambda: server(san=san(URI)), "the names are", id="an identity"),
+        pytest.param(
+            lambda: server(san=(x509.SubjectAlternativeName([*DIALLED[0], ELSE]), False)),
+            "the names are",
+            id="an identity too",
+        ),
+        pytest.param(
+            lambda: server(san=(x509.SubjectAlternativeName([x509.DNSName(NAMES[0])]), False)),
+            "the names are",
+            id="a name is missing",
+        ),
+        pytest.param(
+            lambda: server(purposes=purposes(Purpose.SERVER_AUTH, Purpose.CLIENT_AUTH)),
+            "extended key usage",
+            id="a client too",
+        ),
+        pytest.param(lambda: server(constraints=authority(0)), "is an authority", id="CA true"),
+        pytest.param(
+            lambda: leaf(san=DIALLED, purposes=SERVES, ends=timedelta(hours=25)),
+            "longer than allowed",
+            id="lives longer than asked",
+        ),
+        pytest.param(
+            lambda: leaf(san=DIALLED, purposes=SERVES, signer=STRANGER),
+            "not signed by the signer",
+            id="a stranger's signature",
+        ),
+    ],
+)
+def test_a_server_s_leaf_that_breaks_a_rule_is_refused(
+    make: Callable[[], str], complaint: str
+) -> None:
+    with pytest.raises(InvalidCertificate, match=complaint):
+        require_valid_server(make(), SERVER)
+
+
+BELOW = AuthorityExpectation(
+    public_key=KEY.public, signer=ROOT.certificate, now=START, ttl=timedelta(days=2)
+)
+SIGNS = (usage("key_cert_sign", "crl_sign"), True)
+
+
+def made_authority(**changed: Any) -> str:
+    """Return an intermediate below the root, by hand."""
+    whole = {"constraints": authority(0), "usage": SIGNS}
+    whole |= {name: good()[name] for name in ("ski", "aki")}
+    return authority_pem(
+        **{"subject": subject_name("below", []), "ends": timedelta(days=2), **whole, **changed}
+    )
+
+
+def authority_pem(
+    *,
+    subject: x509.Name,
+    ends: timedelta,
+    starts: timedelta = -timedelta(hours=4),
+    signer: Credential = ROOT,
+    **extensions: tuple[x509.ExtensionType, bool],
+) -> str:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer.certificate.subject)
+        .public_key(KEY.public)
+        .serial_number(7)
+        .not_valid_before(START + starts)
+        .not_valid_after(START + ends)
+    )
+    for extension, critical in extensions.values():
+        builder = builder.add_extension(extension, critical=critical)
+    return certificate_pem(builder.sign(signer.key.signer, hashes.SHA256()))
+
+
+def test_authorities_by_the_book_pass_and_so_do_the_templates() -> None:
+    clock, ttl = ManualClock(), timedelta(days=9)
+    below = intermediate_ca(ROOT, lifetime=BELOW.ttl, clock=clock)
+    root = AuthorityExpectation(public_key=ROOT.key.public, signer=None, now=START, ttl=ttl)
+
+    require_valid_authority(made_authority(), BELOW)
+    require_valid_authority(below.chain_pem, replace(BELOW, public_key=below.key.public))
+    require_valid_authority(ROOT.chain_pem, root)
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"constraints": authority(None)}, "wrong number of authorities below: None"),
+        ({"constraints": authority(1)}, "wrong number of authorities below: 1"),
+        ({"constraints": (x509.BasicConstraints(ca=False, path_length=None), True)}, "not an auth"),
+        ({"usage": (usage("key_cert_sign"), True)}, "wrong key usage"),
+        ({"usage": (usage("key_cert_sign", "crl_sign", "digital_signature"), True)}, "key usage"),
+        ({"usage": (SIGNS[0], False)}, "criticality"),
+        ({"san": san(URI)}, "unexpected extensions"),
+        ({"ski": (x509.SubjectKeyIdentifier(b"x" * 20), False)}, "subject key identifier"),
+        ({"aki": good(STRANGER)["aki"]}, "authority key identifier"),
+        ({"signer": STRANGER}, "not signed by the signer"),
+        ({"subject": subject_name("", [])}, "the subject is empty"),
+        ({"subject": ROOT.certificate.subject}, "the subject is the signer's"),
+        ({"ends": timedelta(days=3)}, "longer than allowed"),
+        ({"starts": -timedelta(days=1, seconds=2)}, "too early"),
+    ],
+)
+def test_an_authority_that_breaks_a_rule_is_refused(
+    changed: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InvalidCertificate, match=complaint):
+        require_valid_authority(made_authority(**changed), BELOW)
+
+
+def test_an_authority_with_another_key_or_above_itself_is_refused() -> None:
+    other = replace(BELOW, public_key=new_key().public)
+    with pytest.raises(InvalidCertificate, match="not the one that was made for it"):
+        require_valid_authority(made_authority(), other)
+    with pytest.raises(InvalidCertificate, match="not signed by the signer"):
+        require_valid_authority(made_authority(), replace(BELOW, signer=None))
+    with pytest.raises(InvalidCertificate, match="the signer's own"):
+        require_valid_authority(ROOT.chain_pem, BELOW)
