@@ -176,7 +176,9 @@ class ControlPlaneInstance:
         self._trust_domain = TrustDomainFollower(
             self._settings, self._authority, self._plane, around.agent
         )
-        self._roots = RootCertificatePublisher(store, lambda: self._authority.roots_pem)
+        self._roots = RootCertificatePublisher(
+            store, lambda: self._authority.roots_pem, lambda: self._authority.bundle.crl
+        )
         self._authority.listen(self._roots.refresh)
         self._register = Register()
         self._trust = trust = RevocableTrust(

@@ -1,7 +1,8 @@
 """The mesh's root certificates in every namespace: ConfigMap `istio-ca-root-cert`.
 
-Workloads outside the mesh mount it to verify workloads inside.  It is published, not negotiated:
-an edited or deleted copy is put back at once (istio-semantics 4.6).
+Workloads outside the mesh mount it to verify workloads inside.  Beside it, ConfigMap `istio-ca-crl`
+holds an operator's revocation lists, while there are any.  Both are published, not negotiated: an
+edited or deleted copy is put back at once (istio-semantics 4.6).
 """
 
 import asyncio
@@ -18,10 +19,12 @@ from mutua.store.port import NotFound, ObjectStore
 
 NAME: Final = "istio-ca-root-cert"
 KEY: Final = "root-cert.pem"
+CRL_NAME: Final = "istio-ca-crl"
+CRL_KEY: Final = "ca-crl.pem"
 LABELS: Final = {"istio.io/config": "true"}
 
-EXCLUDED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-"""Namespaces that belong to the cluster (Istio's inject.IgnoredNamespaces)."""
+EXCLUDED: Final = frozenset({"kube-public", "kube-node-lease", "local-path-storage"})
+"""Namespaces that get none.  Source: istio inject.IgnoredNamespaces without kube-system."""
 
 RETRY: Final = Backoff(first=0.05, ceiling=5.0)
 """After a failed write; seconds."""
@@ -30,17 +33,20 @@ log = logging.getLogger(__name__)
 
 
 class RootCertificatePublisher:
-    """Keeps the ConfigMap right in every namespace."""
+    """Keeps the ConfigMaps right in every namespace."""
 
-    def __init__(self, store: ObjectStore, roots: Callable[[], str]) -> None:
+    def __init__(
+        self, store: ObjectStore, roots: Callable[[], str], crl: Callable[[], str] = lambda: ""
+    ) -> None:
         """Prepare; nothing happens before `run`.
 
         Args:
             store: Where the ConfigMaps are.
             roots: Returns the trust bundle, PEM.
+            crl: Returns an operator's revocation lists, PEM; "" for none.
         """
         self._store = store
-        self._roots = roots
+        self._texts = {NAME: (KEY, roots), CRL_NAME: (CRL_KEY, crl)}
         self._pending: dict[str, None] = {}
         self._woken = asyncio.Event()
         self._namespaces = Mirror(store, NAMESPACES)
@@ -76,7 +82,7 @@ class RootCertificatePublisher:
 
     def _config_map_changed(self, change: Change) -> None:
         namespace, name = address(change.object)
-        if name == NAME:
+        if name in self._texts:
             self._add(namespace)
 
     async def _drain(self) -> None:
@@ -102,12 +108,23 @@ class RootCertificatePublisher:
     async def _reconcile(self, namespace: str) -> None:
         if not self._wants(namespace):
             return
-        present = self._config_maps.get(namespace, NAME)
-        data = {KEY: self._roots()}
+        for name, (key, text) in self._texts.items():
+            await self._publish(namespace, name, {key: text()} if text() else {})
+
+    async def _publish(self, namespace: str, name: str, data: dict[str, str]) -> None:
+        present = self._config_maps.get(namespace, name)
         if present is None:
-            await self._store.create(CONFIG_MAPS, _config_map(namespace, data))
-        elif present.get("data") != data or present.get("binaryData"):
-            corrected = {**present, "data": data}
+            if data:
+                await self._store.create(CONFIG_MAPS, _config_map(namespace, name, data))
+            return
+        labels = present["metadata"].get("labels") or {}
+        is_labelled = labels.items() >= LABELS.items()
+        if not data:
+            if is_labelled:  # else somebody else's
+                await self._store.delete(CONFIG_MAPS, namespace, name)
+        elif present.get("data") != data or present.get("binaryData") or not is_labelled:
+            metadata = {**present["metadata"], "labels": {**labels, **LABELS}}
+            corrected = {**present, "metadata": metadata, "data": data}
             corrected.pop("binaryData", None)
             await self._store.update(CONFIG_MAPS, corrected)
 
@@ -118,10 +135,10 @@ class RootCertificatePublisher:
         return not found["metadata"].get("deletionTimestamp")
 
 
-def _config_map(namespace: str, data: dict[str, Any]) -> Object:
+def _config_map(namespace: str, name: str, data: dict[str, Any]) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": NAME, "namespace": namespace, "labels": dict(LABELS)},
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(LABELS)},
         "data": data,
     }
