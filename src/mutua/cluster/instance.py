@@ -335,7 +335,8 @@ class ControlPlaneInstance:
             await self._certificates.serve(listener, ready)
 
     def _bundle_in_force(self) -> TrustBundle:
-        return self._trust.bundle or self._authority.bundle
+        # Without the CAs of other meshes: whom they certify speaks to workloads only.
+        return self._trust.own or self._authority.bundle
 
     def _is_refused(self, pod_uid: str) -> bool:
         held = (one for one in self._around.agent.workloads() if one.uid == pod_uid)

@@ -97,7 +97,7 @@ def begin(state: CaState, *, request: str, target: int, now: datetime) -> CaStat
     if state.rotation is not None:
         raise Conflict(
             f"the rotation {state.rotation.id} is under way (stage {state.rotation.stage.value})",
-            hint="wait until it is done, or: mutua ca rotate --abort",
+            hint="wait until it is done, or: mutua ca rotate abort",
         )
     return CaState(
         issuing=state.issuing,

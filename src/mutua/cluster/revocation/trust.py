@@ -11,6 +11,7 @@ to replace must not end all traffic.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -73,9 +74,10 @@ class RevocableTrust:
         self._handed_out: TrustBundle | None = None
 
     @property
-    def bundle(self) -> TrustBundle | None:
-        """As handed out last, with the lists that belong to it; None before the first."""
-        return self._handed_out
+    def own(self) -> TrustBundle | None:
+        """The CA's bundle with the lists handed out last, without other CAs; None before that."""
+        own, told = self._bundle, self._handed_out
+        return replace(told, roots=own.roots) if own and told else None
 
     def trust(self, bundle: TrustBundle) -> None:
         """Have every proxy verify with this bundle, and with the lists that belong to it."""

@@ -195,3 +195,16 @@ def test_another_ca_without_a_list_does_not_weaken_the_check_of_the_meshs_own() 
     world.trust.trust_also(TrustBundle((world.authority("other").anchor,)))
 
     assert [one.checks_authorities for one in world.fleet.told] == [True, True]
+
+
+def test_what_the_mesh_s_own_ca_certifies_is_told_apart_from_what_others_do() -> None:
+    world = World()
+    assert world.trust.own is None
+    world.trust.trust(world.bundle())
+    world.trust.trust_also(TrustBundle((world.authority("other").anchor,)))
+    world.trust.revoke([7])
+
+    own = world.trust.own
+    assert own is not None
+    assert own.roots == world.bundle().roots
+    assert lists(own) == 1
