@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mutua.testing.freezer import stopped
 from mutua.testing.load.town import CALLS, PODS, RUN, STREAMS, build, envoy, processes, runs
 from mutua.testing.running_mesh import RunningMesh, eventually
 
@@ -168,7 +170,92 @@ def test_a_revocation_list_that_is_plugged_in_is_honoured(
     town.mutua("ca", "rotate", "root")
 
 
-def revocation_list(folder: Path, issuer: str, *serials: str) -> str:
+def plug_in_lists(mesh: RunningMesh, folder: Path, lists: str) -> None:
+    """Put the set of a folder into the Secret, with these lists."""
+    (folder / "ca-crl.pem").write_text(lists)
+    files = [f"--from-file={folder / name}" for name in (*FILES, "ca-crl.pem")]
+    argv = ("create", "secret", "generic", "cacerts", "-n", "istio-system", *files)
+    mesh.apply(mesh.kubectl(*argv, "--dry-run=client", "-o", "yaml").stdout)
+
+
+def published_lists(mesh: RunningMesh) -> str:
+    """Return what ConfigMap istio-ca-crl of the pods' namespace holds, "" if it is not there."""
+    argv = ("get", "cm", "istio-ca-crl", "-n", "turn", "--ignore-not-found")
+    return mesh.kubectl(*argv, "-o", r"jsonpath={.data.ca-crl\.pem}").stdout
+
+
+def events_of(mesh: RunningMesh, reason: str) -> list[str]:
+    found = mesh.get("events", "-n", "istio-system")["items"]
+    return [one["message"] for one in found if one["reason"] == reason]
+
+
+def test_lists_that_have_ended_are_refused_and_one_that_ends_in_use_ends_no_traffic(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    subprocess.run([str(SCRIPT), "Ending"], cwd=tmp_path, check=True, capture_output=True)
+    now = datetime.now(UTC)
+    day, soon = timedelta(days=1), timedelta(seconds=100)
+    signer = revocation_list(tmp_path, "ca")
+
+    with constant_load(town):
+        plug_in_lists(town, tmp_path, signer + revocation_list(tmp_path, "root"))
+        serial = openssl_serial(tmp_path / "ca-cert.pem")
+        eventually(lambda: at_rest(town, serial), "the CA of the Secret signs")
+        good = eventually(lambda: published_lists(town), "the lists are published")
+        ended = revocation_list(tmp_path, "root", begins=now - day, ends=now)
+        plug_in_lists(town, tmp_path, signer + ended)
+        message = eventually(lambda: refused(town), "a list that has ended is refused")
+        assert "ca-crl.pem: the list of 'CN=Ending Root CA,O=Ending' ended at" in message
+        assert published_lists(town) == good
+
+        end = datetime.now(UTC) + soon
+        ending = signer + revocation_list(tmp_path, "root", begins=now, ends=end)
+        plug_in_lists(town, tmp_path, ending)
+        eventually(lambda: published_lists(town) == ending, "other lists are in force")
+        wait = (end - datetime.now(UTC)).total_seconds() + 10
+        eventually(lambda: datetime.now(UTC) > end + day / 8640, "it has ended", patience=wait + 30)
+        said = town.mutua("ca", "status").stdout
+
+    assert "the revocation list of 'CN=Ending Root CA,O=Ending' (ca-crl.pem) ended at" in said
+    assert "Coherent:" not in said
+    told = events_of(town, "CAEndsSoon")
+    assert any("ends at" in one for one in told)
+    assert any("ended at" in one for one in told)
+
+
+def test_a_revocation_does_not_wait_behind_a_silent_proxy(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    subprocess.run([str(SCRIPT), "Urgent"], cwd=tmp_path, check=True, capture_output=True)
+    root = revocation_list(tmp_path, "root")
+
+    with stopped([envoy(town, "echo")]):
+        plug_in_lists(town, tmp_path, revocation_list(tmp_path, "ca") + root)
+        eventually(lambda: stage_of(town) == "Distribute", "a rotation stands still")
+        urgent = revocation_list(tmp_path, "ca", "0102030405") + root
+        plug_in_lists(town, tmp_path, urgent)
+        eventually(lambda: published_lists(town) == urgent, "the list is in force")
+        assert stage_of(town) == "Distribute"
+        subprocess.run([str(SCRIPT), "Urgent"], cwd=tmp_path, check=True, capture_output=True)
+        other = revocation_list(tmp_path, "ca") + root  # another intermediate has to wait
+        plug_in_lists(town, tmp_path, other)
+        eventually(lambda: events_of(town, "CAWaiting"), "it says that it waits")
+        assert "PluggedIn: Secret cacerts waits" in town.mutua("ca", "status").stdout
+    serial = openssl_serial(tmp_path / "ca-cert.pem")
+    eventually(lambda: at_rest(town, serial), "the last set signs", patience=60)
+
+    town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+    town.mutua("ca", "rotate", "root")
+    eventually(lambda: not published_lists(town), "no lists, no ConfigMap")
+
+
+def revocation_list(
+    folder: Path,
+    issuer: str,
+    *serials: str,
+    begins: datetime | None = None,
+    ends: datetime | None = None,
+) -> str:
     """Have openssl make the list of a CA whose files are in a folder."""
     key, cert = folder / f"{issuer}-key.pem", folder / f"{issuer}-cert.pem"
     revoked = "".join(
@@ -182,6 +269,8 @@ def revocation_list(folder: Path, issuer: str, *serials: str) -> str:
     )
     argv = ["openssl", "ca", "-gencrl", "-config", str(folder / "ca.cnf")]
     argv += ["-keyfile", str(key), "-cert", str(cert)]
+    for option, instant in (("lastupdate", begins), ("nextupdate", ends)):
+        argv += [f"-crl_{option}", f"{instant:%Y%m%d%H%M%SZ}"] if instant else []
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return done.stdout
 

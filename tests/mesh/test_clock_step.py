@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from mutua.foundation.clock import parse_rfc3339
+from mutua.identity.keystore import ROOT_LIFETIME
 from mutua.testing.freezer import stopped
 from mutua.testing.load.town import NAMESPACE, PODS, build, processes, runs
 from mutua.testing.running_mesh import RunningMesh, eventually
@@ -204,3 +205,28 @@ def test_while_the_daemon_stands_still(town: RunningMesh, clock: SteppedClock) -
     assert lines != []
     assert not any(one.is_good for one in lines), "the certificates had ended for proxies too"
     require_events(town, "late, 23h after the end of the one before")
+
+
+def issuing(mesh: RunningMesh) -> str:
+    """Return the serial number of the CA that signs, "" while it is not known or is replaced."""
+    done = mesh.mutua("ca", "status", "-o", "json", check=False)
+    status = json.loads(done.stdout)["status"] if done.returncode == 0 else {"rotation": True}
+    return "" if "rotation" in status else str(status["issuing"]["serialNumber"])
+
+
+def test_where_a_fifth_of_the_roots_life_is_left_it_is_replaced(
+    town: RunningMesh, clock: SteppedClock
+) -> None:
+    before = eventually(lambda: issuing(town), "the CA", patience=3 * BOUND)
+
+    clock.step(ROOT_LIFETIME * 0.81)
+    require_healing(town, clock, "eight years forward")
+    eventually(
+        lambda: issuing(town) not in {"", before}, "the root is replaced", patience=3 * BOUND
+    )
+    calm = time.monotonic()
+    eventually(lambda: last_failure(town, calm) == calm, "no failures", patience=BOUND)
+
+    told = {one["reason"]: one for one in town.get("events", "-n", "istio-system")["items"]}
+    assert "the root 'O=cluster.local' ends at" in told["RenewalBegun"]["message"]
+    assert "RotationDone" in told
