@@ -194,7 +194,7 @@ def test_lists_that_have_ended_are_refused_and_one_that_ends_in_use_ends_no_traf
 ) -> None:
     subprocess.run([str(SCRIPT), "Ending"], cwd=tmp_path, check=True, capture_output=True)
     now = datetime.now(UTC)
-    day, soon = timedelta(days=1), timedelta(seconds=100)
+    day, soon = timedelta(days=1), timedelta(seconds=75)
     signer = revocation_list(tmp_path, "ca")
 
     with constant_load(town):
@@ -229,12 +229,13 @@ def test_a_revocation_does_not_wait_behind_a_silent_proxy(
     subprocess.run([str(SCRIPT), "Urgent"], cwd=tmp_path, check=True, capture_output=True)
     root = revocation_list(tmp_path, "root")
 
+    # Until the rotation is over, the lists of the CA before are published too.
     with stopped([envoy(town, "echo")]):
         plug_in_lists(town, tmp_path, revocation_list(tmp_path, "ca") + root)
         eventually(lambda: stage_of(town) == "Distribute", "a rotation stands still")
         urgent = revocation_list(tmp_path, "ca", "0102030405") + root
         plug_in_lists(town, tmp_path, urgent)
-        eventually(lambda: published_lists(town) == urgent, "the list is in force")
+        eventually(lambda: urgent in published_lists(town), "the list is in force")
         assert stage_of(town) == "Distribute"
         subprocess.run([str(SCRIPT), "Urgent"], cwd=tmp_path, check=True, capture_output=True)
         other = revocation_list(tmp_path, "ca") + root  # another intermediate has to wait

@@ -11,7 +11,7 @@ Source: istio-semantics 4.4; istio security/pkg/pki/util/verify_cert.go; RFC 528
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from mutua.foundation.errors import Rejected
 from mutua.identity.bundle import TrustBundle, bundle_of
+from mutua.identity.crl import lists_in
 from mutua.identity.keys import Malformed, parse_key, require_supported
 from mutua.identity.x509 import Credential, certificate_pem, fingerprint, parse_certificates
 
@@ -153,7 +154,8 @@ def read_material(files: Mapping[str, str], now: datetime) -> SigningMaterial:
         for why in _faults(one, now, below=max(depth - 1, 0)):
             raise UnusableMaterial(place, f"{_title(one)} {why}")
     if bundle.crl:
-        _check_crl(bundle.crl, [*chain, anchor] if anchor not in chain else chain, now)
+        _check_crl(bundle.crl, chain if anchor in chain else [*chain, anchor], now)
+        bundle = replace(bundle, crl=lists_in(bundle.crl))  # without what is around them
     return SigningMaterial(
         signer=Credential(chain_pem="".join(map(certificate_pem, chain)), key=key),
         anchor=certificate_pem(anchor),

@@ -197,9 +197,8 @@ def test_lists_of_all_authorities_are_taken_over_and_openssl_checks_a_leaf_with_
     own: tuple[Path, dict[str, str]], openssl: Callable[..., str]
 ) -> None:
     folder, files = own
-    material = read_material(
-        {**files, "ca-crl.pem": crl(folder, "ca") + crl(folder, "root")}, now()
-    )
+    listed = "comment\n" + crl(folder, "ca") + crl(folder, "root").rstrip()
+    material = read_material({**files, "ca-crl.pem": listed}, now())
     issued = Authority(material, "cluster.local", ManualClock(now())).sign(
         new_request(WEB).csr_pem, WEB
     )
@@ -211,6 +210,7 @@ def test_lists_of_all_authorities_are_taken_over_and_openssl_checks_a_leaf_with_
         leaf=issued.leaf,
     )
     assert said.strip() == "leaf: OK"
+    assert material.bundle.crl == listed.removeprefix("comment\n") + "\n"
 
 
 def test_what_is_no_list_or_a_damaged_one_is_refused(own: tuple[Path, dict[str, str]]) -> None:
