@@ -42,7 +42,7 @@ from mutua.controlplane.certificates.server import PORT as CERTIFICATES_PORT
 from mutua.controlplane.certificates.server import CertificateServer
 from mutua.controlplane.certificates.service import CertificateService
 from mutua.controlplane.certificates.serving import ServingCertificate
-from mutua.controlplane.coherence.coherence import Coherence
+from mutua.controlplane.coherence.coherence import Coherence, Holder
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.ledger.keeper import Keeper, Program
@@ -200,10 +200,11 @@ class ControlPlaneInstance:
         self._rotation = CertificateAuthorityService(
             store, self._rotator, self._authority, clock, around.report
         )
+        self._confirmed = ConfirmedBundles(around.agent.status)
         writer = VerdictWriter(around.view, around.events, clock)
         self._coherence = Coherence(
             self._authority,
-            ConfirmedBundles(around.agent.status).holders,
+            self._accepted_holders,
             lambda: self._plane.snapshot,
             writer.record,
             writer.publish,
@@ -333,6 +334,10 @@ class ControlPlaneInstance:
         with socket.create_server(address, backlog=128) as listener:
             listener.settimeout(0)
             await self._certificates.serve(listener, ready)
+
+    def _accepted_holders(self) -> Sequence[Holder]:
+        # Who is kicked is to be refused, and no sign that something does not fit.
+        return [one for one in self._confirmed.holders() if not self._is_refused(one.pod)]
 
     def _bundle_in_force(self) -> TrustBundle:
         # Without the CAs of other meshes: whom they certify speaks to workloads only.

@@ -46,6 +46,9 @@ from mutua.policy.peer_authentication import Subject, effective_mode
 INTERVAL: Final = 30.0
 """Seconds between two checks."""
 
+STALE: Final = timedelta(seconds=3)
+"""Age of a verdict that a rotation does not wait for any longer."""
+
 FRESH: Final = timedelta(minutes=5)
 """How long one canary is used: 288 entries a day in the issuance log."""
 
@@ -211,7 +214,11 @@ class Coherence:
             if why := self._refusal(canary, bundle):
                 return why
         is_signing = material.fingerprint == self._authority.material.fingerprint
-        return "" if self.verdict.is_coherent or not is_signing else self.verdict.message
+        if self.verdict.is_coherent or not is_signing:
+            return ""
+        if self.verdict.at is None or abs(self._clock.now() - self.verdict.at) > STALE:
+            self._woken.set()  # somebody waits for the next one
+        return self.verdict.message
 
     def _fresh_canary(self, authority: Authority) -> Credential:
         now = self._clock.now()

@@ -1,9 +1,17 @@
 """The control plane says when what it issues would be refused, by whom, and when that is over."""
 
+import asyncio
 import random
 from datetime import timedelta
 
-from mutua.controlplane.coherence.coherence import CANARY_TTL, FRESH, Coherence, Holder, Verdict
+from mutua.controlplane.coherence.coherence import (
+    CANARY_TTL,
+    FRESH,
+    STALE,
+    Coherence,
+    Holder,
+    Verdict,
+)
 from mutua.foundation.clock import SystemClock
 from mutua.foundation.errors import Unavailable
 from mutua.foundation.spiffe import SpiffeId
@@ -14,6 +22,7 @@ from mutua.identity.journal import Issuance, Journal
 from mutua.identity.material import self_signed
 from mutua.identity.x509 import Credential, self_signed_ca
 from mutua.testing.clock import ManualClock
+from mutua.testing.proxy import running
 
 WEB = SpiffeId("td", "shop", "web")
 
@@ -176,3 +185,18 @@ async def test_what_proxies_said_speaks_against_the_ca_that_signs_and_against_no
 
     assert "10.0.0.1" in checked.coherence.objection(checked.authority.material)
     assert checked.coherence.objection(other) == ""
+
+
+async def test_a_rotation_that_a_verdict_holds_up_does_not_wait_for_the_next_look() -> None:
+    checked = Checked()
+    stale = Holder("b", WEB, TrustBundle((checked.new_root().chain_pem,)))
+    checked.holders.append(stale)
+    async with running(checked.coherence.run):
+        await asyncio.sleep(0.1)
+        checked.holders.remove(stale)
+        assert checked.coherence.objection(checked.authority.material) != ""
+        checked.clock.advance(STALE + timedelta(seconds=1))
+        checked.coherence.objection(checked.authority.material)
+        await asyncio.sleep(0.1)
+
+        assert checked.coherence.objection(checked.authority.material) == ""
