@@ -1,9 +1,9 @@
 """DestinationRules that do not do what their author may think (istio-semantics 6)."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from mutua.analysis.clients import client_in
 from mutua.analysis.codes import (
     EMPTY_SUBSET,
     EMPTY_TLS,
@@ -24,7 +24,7 @@ from mutua.api.destination import ROOTS, ClientTls, DestinationRule, TlsMode, Tr
 from mutua.api.object import DESTINATION_RULES, SECRETS
 from mutua.model.inbound import target_port
 from mutua.model.service import Service
-from mutua.policy.destination_rule import find_rule
+from mutua.policy.destination_rule import followed_instead, suppliers
 
 POLICY: Final = "spec.trafficPolicy"
 
@@ -46,7 +46,8 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
             if "*" not in rule.host:
                 yield from _ports(mesh, rule, path, policy, services)
         yield from _credentials(mesh, rule)
-        yield from _merged(mesh, rule, services)
+        if services:
+            yield from _merged(mesh, rule)
         yield from _overshadowing(mesh, rule)
 
 
@@ -196,29 +197,20 @@ def _ports(
         )
 
 
-def _merged(mesh: Mesh, rule: DestinationRule, services: Sequence[Service]) -> Iterator[Message]:
-    """Yield what of a rule an older rule for the same host makes idle."""
+def _merged(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
+    """Yield what of a rule older rules for the same host make idle, whoever the client is."""
     own = f"{rule.namespace}/{rule.name}"
-    for service in services[:1]:
-        client = client_in(rule.namespace, rule)
-        merged = find_rule(mesh.rules_in(rule.namespace), client, service, mesh.settings)
-        if merged is None or own not in merged.sources:
-            continue
-        idle = []
-        if rule.policy is not None and merged.source != own:
-            idle.append((merged.source, "its trafficPolicy"))
-        for subset in rule.subsets:
-            owner = merged.subsets[subset.name].source
-            if owner != own:
-                idle.append((owner, f"its subset {subset.name}"))
-        for older in sorted({name for name, _ in idle}):
-            parts = listed([part for name, part in idle if name == older])
-            text = (
-                f"DestinationRule {older} is for the same host and older: {parts} changes nothing"
-            )
-            namespace, _, name = older.partition("/")
-            related = (Origin("DestinationRule", namespace, name),)
-            yield Message(code=MERGED, origin=origin(rule), text=text, related=related)
+    beside = followed_instead(rule, mesh.rules_in(rule.namespace), mesh.settings)
+    idle: dict[str, list[str]] = defaultdict(list)
+    for part, by_client in suppliers(rule, beside).items():
+        if own not in by_client.values():
+            idle[by_client[min(by_client)]].append(f"its {part}")
+    for older, parts in sorted(idle.items()):
+        changes = f"{listed(parts)} changes nothing"
+        text = f"DestinationRule {older} is for the same host and older: {changes}"
+        namespace, _, name = older.partition("/")
+        related = (Origin("DestinationRule", namespace, name),)
+        yield Message(code=MERGED, origin=origin(rule), text=text, related=related)
 
 
 def _overshadowing(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:

@@ -4,7 +4,8 @@ It speaks about Services by their host.  It is in force once the proxies of all 
 it have the clusters that it shaped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from mutua.api.destination import DestinationRule
 from mutua.controlplane.enforcement import (
@@ -17,9 +18,14 @@ from mutua.controlplane.enforcement import (
     held_back,
     ignored,
     in_force,
+    named,
     unused,
 )
 from mutua.model.service import Service
+from mutua.policy.destination_rule import MergedRule, suppliers
+
+_Suppliers = Mapping[str, Mapping[str, str]]
+"""Part of a rule -> kind of client -> the rule that supplies it."""
 
 
 def rule_conditions(
@@ -27,7 +33,7 @@ def rule_conditions(
     *,
     hostname: str,
     services: Sequence[Service],
-    older: Sequence[DestinationRule],
+    beside: Mapping[str, MergedRule],
     clients: Sequence[Answer] | None,
     somebody: bool,
     held: Held | None = None,
@@ -39,17 +45,17 @@ def rule_conditions(
         rule: The rule.
         hostname: Its host in full.
         services: The Services and hosts of ServiceEntries that it means.
-        older: Older rules that count as one with it (`merges`), the oldest first.
+        beside: What clients make of it and of other rules for its host (`followed_instead`).
         clients: What the proxies make of it whose configuration it shaped; None before any client
             was given it.
         somebody: There are proxies at all.
         held: Set when its present state is held back.
         remarks: More parts of it that have no effect, and why.
     """
-    parts = [*_ignored(rule, older), *remarks]
-    if older and not _has_part(rule, older):
-        first = older[0]
-        message = f"the older rule {first.namespace}/{first.name} speaks for the same host"
+    own, supplied = f"{rule.namespace}/{rule.name}", suppliers(rule, beside)
+    parts = [*_ignored(own, supplied), *remarks]
+    if leader := _leader(own, supplied, beside):
+        message = f"the older rule {leader} speaks for the same host"
         return unused(Reason.SUPERSEDED, message)
     matched = _matched(hostname, len(services))
     if held is not None:
@@ -64,17 +70,6 @@ def rule_conditions(
         )
         return (ACCEPTED, matched, missing, ignored(parts))
     return (ACCEPTED, matched, _in_force(clients, somebody=somebody), ignored(parts))
-
-
-def merges(older: DestinationRule, younger: DestinationRule, hosts: tuple[str, str]) -> bool:
-    """Tell whether two rules count as one (istio-semantics 6.4), `hosts` being theirs in full."""
-    return (
-        older.namespace == younger.namespace
-        and hosts[0] == hosts[1]
-        and older.selector == younger.selector
-        and _exported(older) == _exported(younger)
-        and (older.created, older.name) < (younger.created, younger.name)
-    )
 
 
 def means(host: str, hostname: str) -> bool:
@@ -100,24 +95,20 @@ def _matched(hostname: str, services: int) -> Condition:
     return Condition("Matched", holds=True, reason=Reason.MATCHED, message=message)
 
 
-def _has_part(rule: DestinationRule, older: Sequence[DestinationRule]) -> bool:
-    """Tell whether anything of a rule counts beside the older ones."""
-    taken = {subset.name for one in older for subset in one.subsets}
-    gives_policy = rule.policy is not None and all(one.policy is None for one in older)
-    return gives_policy or any(subset.name not in taken for subset in rule.subsets)
+def _leader(own: str, parts: _Suppliers, beside: Mapping[str, MergedRule]) -> str:
+    """Return the rule that leaves another without any effect, "" when it has one."""
+    leads = any(one.sources[0] == own for one in beside.values())
+    if leads or any(own in by_client.values() for by_client in parts.values()):
+        return ""
+    return next((one.sources[0] for one in beside.values()), "")
 
 
-def _ignored(rule: DestinationRule, older: Sequence[DestinationRule]) -> Iterator[str]:
-    first = next((one for one in older if one.policy is not None), None)
-    if rule.policy is not None and first is not None:
-        yield f"trafficPolicy: that of the older rule {first.namespace}/{first.name} counts"
-    for subset in rule.subsets:
-        for one in older:
-            if any(subset.name == other.name for other in one.subsets):
-                name = f"{one.namespace}/{one.name}"
-                yield f"subset {subset.name}: that of the older rule {name} counts"
-                break
-
-
-def _exported(rule: DestinationRule) -> frozenset[str]:
-    return frozenset(rule.namespace if to == "." else to for to in rule.export_to)
+def _ignored(own: str, parts: _Suppliers) -> Iterator[str]:
+    for part, by_client in parts.items():
+        lost: dict[str, list[str]] = defaultdict(list)
+        for client, supplier in sorted(by_client.items()):
+            if supplier != own:
+                lost[supplier].append(client)
+        for supplier, clients in lost.items():
+            where = f" for clients in {named(clients)}" if len(clients) < len(by_client) else ""
+            yield f"{part}: that of the older rule {supplier} counts{where}"

@@ -14,11 +14,12 @@ from mutua.controlplane.enforcement import Condition, invalid
 from mutua.controlplane.policy_status import policy_conditions
 from mutua.controlplane.receipts import Receipts
 from mutua.controlplane.remarks import Remarks
-from mutua.controlplane.rule_status import means, merges, rule_conditions
+from mutua.controlplane.rule_status import means, rule_conditions
 from mutua.foundation.errors import Rejected
 from mutua.model.service import Service
 from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
+from mutua.policy.destination_rule import followed_instead
 
 
 class StatusView:
@@ -72,11 +73,6 @@ class StatusView:
 
     def _of_rule(self, key: Key, obj: Object, rule: DestinationRule) -> tuple[Condition, ...]:
         host = rule.hostname(self._domain)
-        older = [
-            one
-            for one in self._rules[rule.namespace]
-            if merges(one, rule, (one.hostname(self._domain), host))
-        ]
         pods = self._snapshot.workloads.values()
         clients = [
             answer
@@ -88,7 +84,7 @@ class StatusView:
             rule,
             hostname=host,
             services=self._meant(host),
-            older=sorted(older, key=lambda one: (one.created, one.name)),
+            beside=followed_instead(rule, self._rules[rule.namespace], self._snapshot.settings),
             clients=clients if self._receipts.is_given(key) else None,
             somebody=any(self._receipts.has_proxy(pod) for pod in pods),
             held=self._receipts.held(key),

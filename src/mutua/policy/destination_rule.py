@@ -107,13 +107,60 @@ def find_rule(
         service: What it calls.
         settings: Mesh-wide settings.
     """
-    oldest_first = sorted(rules, key=lambda rule: (rule.created, rule.name, rule.namespace))
-    for stage in _stages(oldest_first, client.namespace, service.id.namespace, settings):
+    for stage in _stages(_oldest_first(rules), client.namespace, service.id.namespace, settings):
         found = _most_specific(stage, service.hostname, settings)
         if found:
-            speaking = [rule for rule in found if _speaks_to(rule, client)]
+            speaking = [rule for rule in found if _speaks_to(rule, client.namespace, client.labels)]
             return _as_one(_chosen(_merged(speaking, settings)), settings) if speaking else None
     return None
+
+
+def followed_instead(
+    rule: DestinationRule, others: Iterable[DestinationRule], settings: MeshSettings
+) -> dict[str, MergedRule]:
+    """Return what clients that a rule speaks to make of it, next to others for its very host.
+
+    Clients differ by what is exported to them: each namespace that a rule names is told apart, and
+    PUBLIC stands for all the rest.  More specific hosts and other namespaces are left out.
+
+    Args:
+        rule: The rule.
+        others: More rules, in any order; those of other namespaces and hosts do not count.
+        settings: Mesh-wide settings.
+    """
+    host = rule.hostname(settings.dns_domain)
+    rivals = (
+        one
+        for one in others
+        if one.namespace == rule.namespace
+        and one.name != rule.name
+        and one.hostname(settings.dns_domain) == host
+    )
+    alike, own, found = _oldest_first([rule, *rivals]), rule.namespace, {}
+    for client in {own}.union(*(_exports(one, settings) for one in alike)):
+        stage = next(filter(None, _stages(alike, client, own, settings)), [])
+        speaking = [one for one in stage if _speaks_to(one, client, rule.selector or {})]
+        if rule in speaking:
+            found[client] = _as_one(_chosen(_merged(speaking, settings)), settings)
+    return found
+
+
+def suppliers(rule: DestinationRule, beside: Mapping[str, MergedRule]) -> dict[str, dict[str, str]]:
+    """Return whose `trafficPolicy`, and whose `subset NAME`, counts for which kind of client.
+
+    Args:
+        rule: The rule whose parts are meant.
+        beside: What its clients make of it (`followed_instead`).
+    """
+    found: dict[str, dict[str, str]] = {}
+    if rule.policy is not None:
+        found["trafficPolicy"] = {client: one.source for client, one in beside.items()}
+    for subset in rule.subsets:
+        found[f"subset {subset.name}"] = {
+            client: one.subsets[subset.name].source if subset.name in one.subsets else one.source
+            for client, one in beside.items()
+        }
+    return found
 
 
 def cluster_setting(rule: MergedRule | None, port: int, subset: str = "") -> Setting:
@@ -182,11 +229,15 @@ def _own_policies(
         yield rule.policy, (Level.RULE, Level.PORT), rule.source
 
 
-def _speaks_to(rule: DestinationRule, client: Workload) -> bool:
-    """Tell whether a rule's selector, if it has one, means this client."""
+def _oldest_first(rules: Iterable[DestinationRule]) -> list[DestinationRule]:
+    return sorted(rules, key=lambda rule: (rule.created, rule.name, rule.namespace))
+
+
+def _speaks_to(rule: DestinationRule, namespace: str, labels: Mapping[str, str]) -> bool:
+    """Tell whether a rule's selector, if it has one, means a client."""
     if rule.selector is None:
         return True
-    return rule.namespace == client.namespace and rule.selector.items() <= client.labels.items()
+    return rule.namespace == namespace and rule.selector.items() <= labels.items()
 
 
 def _stages(
