@@ -5,9 +5,16 @@ import struct
 from contextlib import suppress
 
 
-def client_hello(server_name: str) -> bytes:
-    """Return the first bytes of a TLS connection to a server of this name."""
+def client_hello(server_name: str, *offered: str) -> bytes:
+    """Return the first bytes of a TLS connection to a server of this name.
+
+    Args:
+        server_name: Its name.
+        offered: ALPN tokens.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if offered:
+        context.set_alpn_protocols(list(offered))
     outgoing = ssl.MemoryBIO()
     tunnel = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_name)
     with suppress(ssl.SSLWantReadError):  # it is the server's turn

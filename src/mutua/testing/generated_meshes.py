@@ -59,8 +59,17 @@ ENTRY_PORTS: Final = (
     {"number": 80, "name": "http", "protocol": "HTTP", "targetPort": 8080},
     {"number": 81, "name": "tcp", "protocol": "TCP", "targetPort": 8081},
     {"number": 443, "name": "tls", "protocol": "TLS"},
+    {"number": 80, "name": "tls", "protocol": "TLS"},
+    {"number": 80, "name": "any"},
+    {"number": 80, "name": "tcp", "protocol": "TCP"},
+    {"number": 81, "name": "https", "protocol": "HTTPS"},
+    {"number": 81, "name": "any"},
+    {"number": 443, "name": "any"},
 )
+"""One number means several things: their entries share a listener, and must not mix."""
+
 WILDCARDS: Final = ("*", "*.local", "*.shop.svc.cluster.local", "*.example.com")
+NETWORKS: Final = ((), (), ("10.7.0.0/16",), ("10.7.1.0/24",), ("10.7.1.9",))
 HOSTS: Final = ("api.example.com", "db.example.com", "*.example.org")
 
 modes = st.sampled_from(("STRICT", "PERMISSIVE", "DISABLE", "UNSET"))
@@ -83,7 +92,7 @@ def generated_objects(draw: st.DrawFn) -> tuple[dict[Resource, list[Object]], Me
     Few Services and many rules for them: rules disagree where they meet.
     """
     places = draw(_some(tuple(itertools.product(NAMESPACES, APPS)), 2, least=1))
-    entries = draw(_some(HOSTS, 1))
+    entries = draw(_some(HOSTS, 3))
     hosts = [f"{name}.{namespace}.svc.cluster.local" for namespace, name in places]
     objects: dict[Resource, list[Object]] = {
         PODS: [_client(draw, number, namespace) for number, namespace in enumerate(NAMESPACES)],
@@ -180,7 +189,10 @@ def _entry(draw: st.DrawFn, host: str) -> Object:
         spec["subjectAltNames"] = draw(st.sampled_from((["x.y"], ["spiffe://td/ns/a/sa/b"])))
     if draw(st.integers(0, 2)) == 0:
         spec["exportTo"] = draw(exports)
-    ports = draw(_some(ENTRY_PORTS, 2, least=1))
+    if networks := draw(st.sampled_from(NETWORKS)):
+        spec["addresses"] = list(networks)
+    drawn = draw(_some(ENTRY_PORTS, 3, least=1))
+    ports = list({port["number"]: port for port in drawn}.values())
     return service_entry(draw(namespaces), host, *ports, name=host.replace("*", "any"), **spec)
 
 

@@ -9,8 +9,9 @@
 
 Hardly any depends on the proxy, so proxies share them.
 
-Deviates from Istio: the HTTP ports' listeners have no TLS inspector.  The HTTP inspector already
-sends everything that is not HTTP to the TCP chain, with one inspection less per connection.
+Deviates from Istio: the HTTP ports' listeners have no TLS inspector unless somebody is found by
+server name there.  The HTTP inspector already sends everything that is not HTTP to the TCP chain,
+with one inspection less per connection.
 Deviates from Istio: a headless Service's listener for the client's own address is not left out;
 a pod's connections to itself are never captured, so it is never used.
 Specification: istio-semantics section 3.1.
@@ -91,7 +92,10 @@ def shared_port(port: int, shape: SharedPort, settings: MeshSettings) -> Resourc
         chains += [_named_chain(name, cluster, settings) for name, cluster in shape.by_name]
     if shape.http:
         inspectors.append(filters.http_inspector())
-        chains.append(_chain(names.PLAIN_HTTP, [_http(ANY_ADDRESS, port, str(port), settings)]))
+        # Beside the TLS inspector, which reports what TLS offers: that is not what is in plain.
+        transport = "raw_buffer" if shape.by_name else ""
+        http = _http(ANY_ADDRESS, port, str(port), settings)
+        chains.append(_chain(names.PLAIN_HTTP, [http], transport))
     chains += [_network_chain(network, to, settings) for network, to in shape.by_network]
     otherwise = shape.otherwise
     last = _elsewhere(settings) if otherwise is None else {"filters": _copy(otherwise, settings)}
@@ -165,11 +169,13 @@ def _address(address: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": address, "port_value": port}}
 
 
-def _chain(protocols: tuple[str, ...], chain_filters: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "filter_chain_match": {"application_protocols": protocols},
-        "filters": chain_filters,
-    }
+def _chain(
+    protocols: tuple[str, ...], chain_filters: list[dict[str, Any]], transport: str = ""
+) -> dict[str, Any]:
+    match: dict[str, Any] = {"application_protocols": protocols}
+    if transport:
+        match["transport_protocol"] = transport
+    return {"filter_chain_match": match, "filters": chain_filters}
 
 
 def _named_chain(name: str, cluster: str, settings: MeshSettings) -> dict[str, Any]:

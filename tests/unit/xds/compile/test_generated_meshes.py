@@ -1,6 +1,7 @@
 """Evaluator and compiler, two readings of one specification, agree on meshes nobody thought of."""
 
 import os
+from itertools import product
 
 from hypothesis import given, settings
 
@@ -26,6 +27,7 @@ from mutua.policy.outbound import (
 )
 from mutua.testing.filter_chains import InboundListener
 from mutua.testing.generated_meshes import SUBSETS, TARGETS, UNDECLARED, generated_meshes
+from mutua.testing.shared_ports import OPENED, chosen, meant
 from mutua.testing.transport_sockets import OutboundCluster, Place, Wire, outbound_cluster
 from mutua.testing.truth_table_inbound import ARRIVALS
 from mutua.xds.compile import Compiler
@@ -124,3 +126,14 @@ def test_servers_do_what_the_evaluator_says(mesh: MeshSnapshot) -> None:
                 assert listener.outcome(port, arrival) is outcome
                 wait = wait_for_first_bytes(arrival, demanded.mode, protocol, mesh.settings)
                 assert listener.wait(port, arrival) == wait
+
+
+@settings(max_examples=10_000 if "MUTUA_DEEP" in os.environ else 200)
+@given(generated_meshes())
+def test_connections_on_a_shared_port_go_where_they_are_meant_to(mesh: MeshSnapshot) -> None:
+    compiler = Compiler()
+    for client in mesh.workloads.values():
+        if client.accepts_mutual_tls:
+            compiled = compiler.compile(mesh, client.uid)
+            for port, opened in product((80, 81, 443), OPENED):
+                assert chosen(compiled, port, opened) == meant(mesh, client, port, opened)
