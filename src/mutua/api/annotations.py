@@ -32,6 +32,14 @@ MAX_PORT: Final = 65535
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Of Envoy."""
 
+FIRST_AND_LAST: Final = "the proxy always starts before the pod's containers and ends after them"
+
+ALWAYS: Final[Mapping[str, str]] = {
+    f"{SIDECAR}rewriteAppHTTPProbers": "probes never pass the proxy, and are not rewritten for it",
+    f"{SIDECAR}nativeSidecar": FIRST_AND_LAST,
+}
+"""Annotations that mutua acts on as if they were "true", and why "false" changes nothing."""
+
 HOLD: Final = "holdApplicationUntilProxyStarts"
 """Field of proxy.istio.io/config that may be given and changes nothing: mutua always does it."""
 
@@ -86,6 +94,22 @@ def proxy_errors(given: Mapping[str, str]) -> Iterator[FieldError]:
             yield forbidden(annotation_path(name), f"not supported by mutua: {UNSUPPORTED[name]}")
         elif name in CHECKS and (complaint := CHECKS[name](value)):
             yield invalid(annotation_path(name), value, complaint)
+
+
+def annotation_warnings(path: str, given: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is to be said of valid annotations that ask for less than every pod gets.
+
+    Args:
+        path: Of the metadata that has them.
+        given: They.
+    """
+    for name, effect in ALWAYS.items():
+        if given.get(name) == "false":
+            yield f"{path}.annotations[{name}]: has no effect: {effect}"
+    config = given.get(CONFIG, "")
+    if config and not _config(config) and _read_config(config).get(HOLD) == "false":
+        where = f"{path}.annotations[{CONFIG}].{HOLD}"
+        yield f"{where}: has no effect: {FIRST_AND_LAST}"
 
 
 def _unknown(name: str, value: str) -> FieldError:

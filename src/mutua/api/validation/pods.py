@@ -7,6 +7,7 @@ cannot have here is refused (`.support`); one that only asks for less than it ge
 from collections.abc import Iterator
 from typing import Final
 
+from mutua.api.annotations import annotation_warnings
 from mutua.api.object import Object
 from mutua.api.validation.containers import container_errors
 from mutua.api.validation.names import dns_label, dns_subdomain, name_errors
@@ -31,12 +32,14 @@ def check_pod(obj: Object, old: Object | None) -> Verdict:
     errors = list(pod_spec_errors("spec", obj["spec"]))
     if old is not None:
         errors += _change_errors(obj["spec"], old.get("spec") or {})
-    return Verdict(errors=errors, warnings=list(pod_spec_warnings("spec", obj["spec"])))
+    return Verdict(errors=errors, warnings=list(pod_warnings("", obj)))
 
 
-def pod_spec_warnings(path: str, spec: Object) -> Iterator[str]:
-    """Yield what the author of a pod's spec should know."""
-    yield from unsupported_warnings(path, spec)
+def pod_warnings(path: str, pod: Object) -> Iterator[str]:
+    """Yield what the author of a pod, or of a pod's template at a path, should know."""
+    given = (pod.get("metadata") or {}).get("annotations") or {}
+    yield from annotation_warnings(f"{path}metadata", given)
+    yield from unsupported_warnings(f"{path}spec", pod["spec"])
 
 
 def pod_spec_errors(path: str, spec: Object) -> Iterator[FieldError]:

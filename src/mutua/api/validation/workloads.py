@@ -7,7 +7,7 @@ from typing import Any, Final
 from mutua.api.object import Object
 from mutua.api.selectors import BadSelector, read_label_selector
 from mutua.api.validation.names import annotation_errors, label_errors
-from mutua.api.validation.pods import pod_spec_errors, pod_spec_warnings
+from mutua.api.validation.pods import pod_spec_errors, pod_warnings
 from mutua.api.verdict import FieldError, Verdict, forbidden, invalid, required, unsupported
 
 _PERCENT: Final = re.compile(r"[0-9]{1,3}%")
@@ -43,10 +43,10 @@ def check_template_owner(owner: str, spec: Object, old: Object | None) -> Verdic
         errors.append(invalid("spec.selector", spec["selector"], "field is immutable"))
     if not template.get("spec"):
         return Verdict(errors=errors)
-    path = "spec.template.spec"
+    path = "spec.template."
     return Verdict(
-        errors=[*errors, *pod_spec_errors(path, template["spec"])],
-        warnings=list(pod_spec_warnings(path, template["spec"])),
+        errors=[*errors, *pod_spec_errors(f"{path}spec", template["spec"])],
+        warnings=list(pod_warnings(path, template)),
     )
 
 

@@ -16,6 +16,7 @@ from mutua.api.validation.support import (
     REFUSED_POD_FIELDS,
     REFUSED_PRIVILEGES,
 )
+from mutua.api.validation.workloads import check_deployment
 from mutua.api.verdict import Verdict
 
 HTTP = {"httpGet": {"port": 80}}
@@ -29,6 +30,11 @@ def pod(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"containers": whole, **spec},
     }
+
+
+def annotated(name: str, value: str = "false") -> dict[str, Any]:
+    made = pod()
+    return {**made, "metadata": {**made.get("metadata", {}), "annotations": {name: value}}}
 
 
 def judge(obj: dict[str, Any], old: dict[str, Any] | None = None) -> Verdict:
@@ -127,6 +133,9 @@ WARNED = [
     (pod(securityContext={"fsGroup": 0}),                      "spec.securityContext.fsGroup"),
     (pod({"securityContext": {"readOnlyRootFilesystem": True}}), "spec.containers[0].securityContext.readOnlyRootFilesystem"),
     (pod({"securityContext": {"seccompProfile": {"type": "X"}}}), "spec.containers[0].securityContext.seccompProfile"),
+    (annotated("sidecar.istio.io/rewriteAppHTTPProbers"),      "metadata.annotations[sidecar.istio.io/rewriteAppHTTPProbers]"),
+    (annotated("sidecar.istio.io/nativeSidecar"),              "metadata.annotations[sidecar.istio.io/nativeSidecar]"),
+    (annotated("proxy.istio.io/config", "holdApplicationUntilProxyStarts: false"), "metadata.annotations[proxy.istio.io/config].holdApplicationUntilProxyStarts"),
 ]
 ORDINARY = [
     pod(),
@@ -142,6 +151,10 @@ ORDINARY = [
     volume(downwardAPI={"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}),
     volume(projected={"sources": [{"serviceAccountToken": {"path": "token"}}]}),
     mount(readOnly=True, subPath="a/b"),
+    annotated("sidecar.istio.io/rewriteAppHTTPProbers", "true"),
+    annotated("sidecar.istio.io/nativeSidecar", "true"),
+    annotated("proxy.istio.io/config", "holdApplicationUntilProxyStarts: true"),
+    annotated("proxy.istio.io/config", "{"),
 ]
 # fmt: on
 
@@ -191,6 +204,22 @@ def test_the_injected_proxy_may_ask_for_what_it_needs() -> None:
     security = {"runAsUser": 1337, "capabilities": {"add": ["NET_ADMIN"]}}
 
     assert judge(pod({"name": "istio-proxy", "securityContext": security})) == Verdict()
+
+
+def test_annotations_of_a_template_are_judged_at_its_own_path() -> None:
+    made = annotated("sidecar.istio.io/nativeSidecar")
+    made["metadata"]["labels"] = {"app": "x"}
+    deployment = {
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": made},
+    }
+
+    (warning,) = check_deployment(deployment, None).warnings
+    where = "spec.template.metadata.annotations[sidecar.istio.io/nativeSidecar]"
+    assert warning == (
+        f"{where}: has no effect: the proxy always starts before the pod's containers and ends "
+        "after them"
+    )
 
 
 def test_a_template_is_judged_at_its_own_path() -> None:
