@@ -1,8 +1,8 @@
 """Services, their ports, and what they speak.
 
-A port's protocol decides how both sidecars read the bytes.  It comes from `appProtocol`, or from
-the port's name up to the first dash, or from a short list of well-known numbers; otherwise the
-proxies look at the first bytes (AUTO).  Specification: istio-semantics section 2.2.
+A port's protocol decides how both sidecars read the bytes.  It comes from `appProtocol`, else from
+the port's name, of both what is before the first dash, or from a short list of well-known numbers;
+otherwise the proxies look at the first bytes (AUTO).  Specification: istio-semantics section 2.2.
 """
 
 from collections.abc import Mapping
@@ -75,12 +75,10 @@ def port_protocol(number: int, *, name: str, app_protocol: str, transport: str) 
     """
     if transport != "TCP":
         return Protocol.UDP
-    declared = app_protocol.lower()
-    if not declared:
-        lowered = name.lower()
-        # The one protocol whose own name has a dash.
-        declared = "grpc-web" if lowered.startswith("grpc-web") else lowered.split("-", 1)[0]
-    found = _BY_APP_PROTOCOL.get(declared) or _BY_NAME.get(declared)
+    declared = (app_protocol or name).lower()
+    # The one protocol whose own name has a dash.
+    prefix = "grpc-web" if declared.startswith("grpc-web") else declared.split("-", 1)[0]
+    found = (app_protocol and _BY_APP_PROTOCOL.get(declared)) or _BY_NAME.get(prefix)
     if found is not None:
         return found
     return Protocol.TCP if number in _SERVER_FIRST_PORTS else Protocol.AUTO

@@ -1,5 +1,7 @@
 import copy
 
+import pytest
+
 from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES, Object
 from mutua.model.build import BuildMemo, build_snapshot
 from mutua.model.service import Protocol, ServiceName
@@ -48,6 +50,38 @@ def test_a_service_without_slices_has_no_endpoints() -> None:
     snapshot = build_snapshot({SERVICES: [WEB]})
 
     assert snapshot.endpoints == {ServiceName("shop", "web"): {80: ()}}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "identities"),
+    [
+        ({}, ()),
+        (
+            {"alpha.istio.io/kubernetes-serviceaccounts": "till, vault"},
+            ("spiffe://cluster.local/ns/shop/sa/till", "spiffe://cluster.local/ns/shop/sa/vault"),
+        ),
+        (
+            {"alpha.istio.io/canonical-serviceaccounts": "spiffe://old.local/ns/bank/sa/till"},
+            ("spiffe://old.local/ns/bank/sa/till",),
+        ),
+        (
+            {
+                "alpha.istio.io/kubernetes-serviceaccounts": "till",
+                "alpha.istio.io/canonical-serviceaccounts": "spiffe://a.b/ns/c/sa/d,till@bank",
+            },
+            ("spiffe://a.b/ns/c/sa/d", "spiffe://cluster.local/ns/shop/sa/till", "till@bank"),
+        ),
+    ],
+)
+def test_a_service_names_further_identities_of_its_servers(
+    annotations: dict[str, str], identities: tuple[str, ...]
+) -> None:
+    named = copy.deepcopy(WEB)
+    named["metadata"]["annotations"] = annotations
+
+    (found,) = build_snapshot(mesh() | {SERVICES: [named]}).services
+
+    assert found.identities == identities
 
 
 def test_external_names_and_finished_pods_are_not_in_the_mesh() -> None:

@@ -20,6 +20,17 @@ TABLE = [
     (3306,   "",            "",                   "TCP", Protocol.TCP),
     (3306,   "http",        "",                   "TCP", Protocol.HTTP),
     (5000,   "mongo-main",  "",                   "TCP", Protocol.MONGO),
+    (80,     "grpc-web",    "",                   "TCP", Protocol.GRPC_WEB),
+    (80,     "tcp-x",       "kubernetes.io/ws",   "TCP", Protocol.HTTP),
+    (80,     "tcp-x",       "http-foo",           "TCP", Protocol.HTTP),
+    (80,     "tcp-x",       "HTTP2-foo",          "TCP", Protocol.HTTP2),
+    (80,     "tcp-x",       "grpc-web",           "TCP", Protocol.GRPC_WEB),
+    (80,     "tcp-x",       "grpc-web-foo",       "TCP", Protocol.GRPC_WEB),
+    (80,     "kubernetes.io/ws", "",              "TCP", Protocol.AUTO),
+    (25,     "",            "",                   "TCP", Protocol.TCP),
+    (53,     "dns",         "",                   "TCP", Protocol.TCP),
+    (27017,  "",            "something.io/else",  "TCP", Protocol.TCP),
+    (27017,  "http-x",      "",                   "TCP", Protocol.HTTP),
 ]
 # fmt: on
 
