@@ -68,4 +68,5 @@ REPLACED = _code("MUT0113", W, "PortLevelSettingsReplaceTls", "an entry of portL
 MERGED = _code("MUT0114", W, "DestinationRulesMerged", "an older rule for the same host leaves a rule without effect")
 RULE_PORT = _code("MUT0115", W, "DestinationRuleUnknownPort", "portLevelSettings names a port that the Service does not have")
 ENTRY_PLAINTEXT = _code("MUT0116", W, "ServiceEntryPlaintext", "sidecars send plaintext to a ServiceEntry that says it is inside of the mesh")
+INCOMPLETE_SECRET = _code("MUT0117", E, "CredentialIncomplete", "the Secret that a rule names lacks the certificate, the key or the roots that it needs")
 # fmt: on

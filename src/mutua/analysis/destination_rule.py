@@ -1,12 +1,13 @@
 """DestinationRules that do not do what their author may think (istio-semantics 6)."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from mutua.analysis.codes import (
     EMPTY_SUBSET,
     EMPTY_TLS,
+    INCOMPLETE_SECRET,
     MERGED,
     NOT_FOUND,
     OVERSHADOWED,
@@ -20,10 +21,11 @@ from mutua.analysis.mesh import Mesh
 from mutua.analysis.message import Message, Origin, origin_of
 from mutua.analysis.rules import is_meant, origin, services_for
 from mutua.analysis.wording import listed
-from mutua.api.destination import ROOTS, ClientTls, DestinationRule, TlsMode, TrafficPolicy
+from mutua.api.credential import credential_fault
+from mutua.api.destination import ClientTls, DestinationRule, TlsMode, TrafficPolicy
 from mutua.api.object import DESTINATION_RULES, SECRETS
 from mutua.model.inbound import target_port
-from mutua.model.service import Service
+from mutua.model.service import Service, ServicePort
 from mutua.policy.destination_rule import followed_instead, suppliers
 
 POLICY: Final = "spec.trafficPolicy"
@@ -40,18 +42,18 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
         if not services:
             yield from _unknown_host(mesh, rule)
         yield from _subsets(mesh, rule, services)
-        for path, policy in _policies(rule):
+        for path, policy in policies(rule):
             yield from _verification(rule, path, policy)
             yield from _replaced(rule, path, policy)
-            if "*" not in rule.host:
-                yield from _ports(mesh, rule, path, policy, services)
+            yield from _ports(mesh, rule, path, policy, services)
         yield from _credentials(mesh, rule)
         if services:
             yield from _merged(mesh, rule)
         yield from _overshadowing(mesh, rule)
 
 
-def _policies(rule: DestinationRule) -> Iterator[tuple[str, TrafficPolicy]]:
+def policies(rule: DestinationRule) -> Iterator[tuple[str, TrafficPolicy]]:
+    """Yield the traffic policies of a rule, each with its path."""
     if rule.policy is not None:
         yield POLICY, rule.policy
     for index, subset in enumerate(rule.subsets):
@@ -61,10 +63,12 @@ def _policies(rule: DestinationRule) -> Iterator[tuple[str, TrafficPolicy]]:
 
 def _empty_blocks(origin_: Origin, spec: Mapping[str, Any]) -> Iterator[Message]:
     """Yield `tls` blocks that do not say their mode."""
-    policies = [(POLICY, spec.get("trafficPolicy") or {})]
+    blocks_of = [(POLICY, spec.get("trafficPolicy") or {})]
     for index, subset in enumerate(spec.get("subsets") or ()):
-        policies.append((f"spec.subsets[{index}].trafficPolicy", subset.get("trafficPolicy") or {}))
-    for path, policy in policies:
+        blocks_of.append(
+            (f"spec.subsets[{index}].trafficPolicy", subset.get("trafficPolicy") or {})
+        )
+    for path, policy in blocks_of:
         entries = enumerate(policy.get("portLevelSettings") or ())
         blocks = [
             (path, policy),
@@ -140,20 +144,23 @@ def _is_unverified(tls: ClientTls, rule: DestinationRule) -> bool:
 
 
 def _credentials(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
-    """Yield Secrets that a rule names and that there are not."""
+    """Yield Secrets that a rule names and that there are not, or that lack what it needs."""
     if rule.selector is None or not mesh.namespaces:
         return  # it is not read; or there are manifests only, and the Secret may be elsewhere
-    secrets = (one["metadata"] for one in mesh.of_kind(SECRETS))
-    known = {one["name"] for one in secrets if one["namespace"] == rule.namespace}
+    secrets = {
+        one["metadata"]["name"]: one
+        for one in mesh.of_kind(SECRETS)
+        if one["metadata"]["namespace"] == rule.namespace
+    }
     for path, tls in rule.tls_blocks():
         if tls.mode not in VERIFYING or not tls.credential_name:
             continue
-        name = tls.credential_name
-        suffices = {name} if tls.mode is TlsMode.MUTUAL else {name, name + ROOTS}
-        if not suffices & known and not (tls.insecure_skip_verify and tls.mode is TlsMode.SIMPLE):
-            text = f"there is no Secret {rule.namespace}/{name}, so connections fail"
+        fault, exists = credential_fault(tls, rule.namespace, secrets.get)
+        if fault:
+            code = INCOMPLETE_SECRET if exists else NOT_FOUND
+            text = f"{fault}, so connections fail"
             where = f"{path}.credentialName"
-            yield Message(code=NOT_FOUND, origin=origin(rule), text=text, path=where)
+            yield Message(code=code, origin=origin(rule), text=text, path=where)
 
 
 def _replaced(rule: DestinationRule, path: str, policy: TrafficPolicy) -> Iterator[Message]:
@@ -173,28 +180,48 @@ def _replaced(rule: DestinationRule, path: str, policy: TrafficPolicy) -> Iterat
 def _ports(
     mesh: Mesh, rule: DestinationRule, path: str, policy: TrafficPolicy, services: Sequence[Service]
 ) -> Iterator[Message]:
-    """Yield entries for ports that the Service does not have."""
+    def targets(service: Service, port: ServicePort) -> Iterator[int]:
+        for group in mesh.behind(service):
+            if (number := target_port(service, port, group.workload)) is not None:
+                yield number
+
+    for text in unknown_ports(rule, policy, services, targets):
+        where = f"{path}.portLevelSettings"
+        yield Message(code=RULE_PORT, origin=origin(rule), text=text, path=where)
+
+
+def unknown_ports(
+    rule: DestinationRule,
+    policy: TrafficPolicy,
+    services: Sequence[Service],
+    targets: Callable[[Service, ServicePort], Iterable[int]],
+) -> Iterator[str]:
+    """Yield what is to be said of entries for ports that the Service does not have.
+
+    Args:
+        rule: The rule.
+        policy: One of its policies.
+        services: The Services that it speaks about.
+        targets: Returns the container ports that a Service's port leads to.
+    """
     known = {port.number for service in services for port in service.ports}
     for number in sorted(policy.ports):
-        if not services or number in known:
+        if not services or number in known or "*" in rule.host:
             continue
         meant = sorted({
             port.number
             for service in services
             for port in service.ports
-            for group in mesh.behind(service)
-            if target_port(service, port, group.workload) == number
+            if number in targets(service, port)
         })  # fmt: skip
-        text = f"{rule.host} has no port {number}: this entry changes nothing"
         if meant:
             ports = listed([str(one) for one in meant])
-            text = (
+            yield (
                 f"{number} is the workload's port; rules name the Service's, {ports}: this entry "
                 "changes nothing"
             )
-        yield Message(
-            code=RULE_PORT, origin=origin(rule), text=text, path=f"{path}.portLevelSettings"
-        )
+        else:
+            yield f"{rule.host} has no port {number}: this entry changes nothing"
 
 
 def _merged(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:

@@ -35,7 +35,7 @@ from mutua.policy.injection import SYSTEM_NAMESPACES
 from mutua.policy.peer_authentication import Decision, Subject, effective_mode
 
 READS: Final = (*INPUTS, AUTHORIZATION_POLICIES, NAMESPACES, SECRETS, *TEMPLATED)
-"""The kinds that analysis looks at.  Of Secrets only the names."""
+"""The kinds that analysis looks at."""
 
 
 class Mesh:

@@ -10,6 +10,7 @@ from mutua.api.defaults import apply_defaults
 from mutua.api.kinds import find_by_kind
 from mutua.api.object import (
     AUTHORIZATION_POLICIES,
+    CONFIG_MAPS,
     DESTINATION_RULES,
     PEER_AUTHENTICATIONS,
     SERVICE_ENTRIES,
@@ -17,14 +18,17 @@ from mutua.api.object import (
 )
 from mutua.api.schema import unknown_fields
 from mutua.api.validation import validate
+from mutua.api.validation.mesh_config import is_mesh_config
 
 POLICIES: Final = (
+    CONFIG_MAPS,
     PEER_AUTHENTICATIONS,
     AUTHORIZATION_POLICIES,
     DESTINATION_RULES,
     SERVICE_ENTRIES,
 )
-"""Kinds of which admission's warnings are worth repeating."""
+"""Kinds of which admission's words are worth repeating; of ConfigMaps only the MeshConfig is read,
+which the mesh does not follow when admission would refuse it."""
 
 
 def judge(obj: Object) -> list[Message]:
@@ -40,7 +44,8 @@ def analyze(mesh: Mesh) -> Iterator[Message]:
     """Yield what admission warned of when the policies and rules of a mesh were stored."""
     for resource in POLICIES:
         for obj in mesh.of_kind(resource):
-            yield from judge(obj)
+            if resource != CONFIG_MAPS or is_mesh_config(obj):
+                yield from judge(obj)
 
 
 def is_refused(messages: list[Message]) -> bool:

@@ -4,11 +4,16 @@ from typing import Any
 
 import click
 
-from mutua.api.object import CONFIG_MAPS
+from mutua.api.object import CONFIG_MAPS, Object
 from mutua.api.validation.mesh_config import NAME, NAMESPACE, is_mesh_config, read_mesh_config
 from mutua.api.verdict import Invalid
 from mutua.cli.client import list_objects
 from mutua.model.settings import MeshSettings
+
+
+def stored_mesh_config(client: Any) -> list[Object]:
+    """Return ConfigMap `istio` as stored, nothing when there is none."""
+    return list(filter(is_mesh_config, list_objects(client, CONFIG_MAPS, NAMESPACE)))
 
 
 def read_settings(client: Any) -> MeshSettings:
@@ -16,9 +21,9 @@ def read_settings(client: Any) -> MeshSettings:
 
     One that cannot be read, which only a store of somebody else's holds, is said and left out.
     """
-    found = filter(is_mesh_config, list_objects(client, CONFIG_MAPS, NAMESPACE))
+    found = stored_mesh_config(client)
     try:
-        return read_mesh_config(next(found, None), MeshSettings())
+        return read_mesh_config(next(iter(found), None), MeshSettings())
     except Invalid as error:
         click.echo(f"Warning: configmap {NAMESPACE}/{NAME}: {error}; defaults assumed", err=True)
         return MeshSettings()

@@ -244,6 +244,11 @@ class ControlPlaneInstance:
             lambda: self._plane.connected,
             version=__version__,
         )
+        self.metrics.gauge(
+            names.INBOUND_CONFLICTS,
+            "Pairs of Services that disagree on the protocol of one container port.",
+            lambda: self._plane.conflicts.protocol_conflicts,
+        )
         self.metrics.samples(certificates.HELP, self._certificate_samples)
         self._authority.observe = self._count
         self._certificates = CertificateServer(

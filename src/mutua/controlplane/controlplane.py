@@ -25,10 +25,18 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Final
 
-from mutua.api.object import DESTINATION_RULES, PEER_AUTHENTICATIONS, Key, Object, Resource
+from mutua.api.object import (
+    DESTINATION_RULES,
+    PEER_AUTHENTICATIONS,
+    SERVICES,
+    Key,
+    Object,
+    Resource,
+)
 from mutua.controlplane.enforcement import why
 from mutua.controlplane.epoch import Epoch
 from mutua.controlplane.mesh_config import LiveSettings, Report
+from mutua.controlplane.port_conflicts import PortConflicts
 from mutua.controlplane.quarantine import Quarantine, Refusal
 from mutua.controlplane.receipts import Receipts, state_of
 from mutua.controlplane.remarks import Remarks
@@ -68,6 +76,7 @@ class ControlPlane:
         snapshot: The last pushed state, None before the first.
         receipts: What proxies have made of policies and rules.
         remarks: What of them has no effect.
+        conflicts: Services that do not fit together.
         on_state: Told the state that proxies are about to be given.
     """
 
@@ -110,6 +119,7 @@ class ControlPlane:
         self._given: MeshSnapshot | None = None
         self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
         self.remarks = Remarks(lambda kind, namespace: self._mirrors[kind].list(namespace))
+        self.conflicts = PortConflicts(self._mirrors[SERVICES].get, report)
         self._status = StatusWriter(store, self, clock)
         self._knows_proxies = True
         self._status_due = 0.0

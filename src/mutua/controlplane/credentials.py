@@ -6,20 +6,24 @@ ask for it, on their own sockets, and only they are served it:
     kubernetes://NAME         certificate and key    of Secret NAME
     kubernetes://NAME-cacert  roots, perhaps a CRL   of Secret NAME-cacert, else of NAME
 
-    kubernetes.io/tls   tls.crt  tls.key  ca.crt  ca.crl
-    generic             cert     key      cacert  crl
-
 Keys pass through this process from the store to the proxy's socket and are written nowhere.
 Source: istio-semantics 2.9 and 3.6; istio pilot/pkg/credentials/kube.
 """
 
 import asyncio
-import base64
-import binascii
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mutua.api.destination import ROOTS, ClientTls, DestinationRule, TlsMode
+from mutua.api.credential import (
+    CHAIN_KEYS,
+    CRL_KEYS,
+    KEY_KEYS,
+    ROOTS_KEYS,
+    credential_fault,
+    value_of,
+)
+from mutua.api.destination import ROOTS, ClientTls, DestinationRule
 from mutua.api.object import SECRETS, Object
 from mutua.lifecycle.supervisor import Ready
 from mutua.model.snapshot import MeshSnapshot
@@ -35,14 +39,11 @@ from mutua.xds.subscription import Rejection
 MESSAGE: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 SECRET: Final = type_url(MESSAGE)
 
-CHAIN_KEYS: Final = ("cert", "tls.crt")
-KEY_KEYS: Final = ("key", "tls.key")
-ROOTS_KEYS: Final = ("cacert", "ca.crt")
-CRL_KEYS: Final = ("crl", "ca.crl")
-
 MAX_STREAMS: Final = 256
 """Streams of one proxy at a time: Envoy opens one per Secret that rules name.  One more ends the
 oldest."""
+
+log = logging.getLogger(__name__)
 
 
 class Credentials:
@@ -107,19 +108,10 @@ class Credentials:
 
     def fault(self, namespace: str, tls: ClientTls) -> str:
         """Return what is wrong with the Secret that a rule of a namespace names, "" for nothing."""
+        fault, _ = credential_fault(tls, namespace, lambda name: self._secrets.get(namespace, name))
+        if fault:
+            return fault
         name = tls.credential_name
-        own = self._secrets.get(namespace, name)
-        roots = self._secrets.get(namespace, name + ROOTS) or own
-        wanted: list[tuple[Object | None, tuple[str, ...]]] = []
-        if tls.mode is TlsMode.MUTUAL:
-            wanted += [(own, CHAIN_KEYS), (own, KEY_KEYS)]
-        if not tls.insecure_skip_verify:
-            wanted.append((roots, ROOTS_KEYS))
-        for secret, keys in wanted:
-            if secret is None:
-                return f"Secret {namespace}/{name} does not exist"
-            if not _value(secret, keys):
-                return f"Secret {namespace}/{secret['metadata']['name']} has no {keys[1]}"
         for refused in (name, name + ROOTS):
             if words := self._refused.get((namespace, refused)):
                 return f"Secret {namespace}/{refused} was refused: {words}"
@@ -167,19 +159,23 @@ class Credentials:
     def _resources(self, namespace: str) -> Iterator[Resource]:
         secrets = {one["metadata"]["name"]: one for one in self._secrets.list(namespace)}
         for name, obj in secrets.items():
-            chain, key = _value(obj, CHAIN_KEYS), _value(obj, KEY_KEYS)
+            chain, key = value_of(obj, CHAIN_KEYS), value_of(obj, KEY_KEYS)
             if chain and key:
                 yield _certificate(PREFIX + name, obj, chain, key)
-            elif name.endswith(ROOTS) and _value(obj, ROOTS_KEYS):
+            elif name.endswith(ROOTS) and value_of(obj, ROOTS_KEYS):
                 yield _trust(PREFIX + name, obj)
-            if name + ROOTS not in secrets and _value(obj, ROOTS_KEYS):
+            if name + ROOTS not in secrets and value_of(obj, ROOTS_KEYS):
                 yield _trust(PREFIX + name + ROOTS, obj)
 
     def _note_refusal(self, namespace: str, rejection: Rejection) -> None:
         present = self._layers.get(namespace, Layer()).get(rejection.name)
         if present is None or present.version != rejection.version:
             return  # somebody has repaired it meanwhile
-        self._refused[namespace, rejection.name.removeprefix(PREFIX)] = rejection.message
+        name = rejection.name.removeprefix(PREFIX)
+        if self._refused.get((namespace, name)) != rejection.message:
+            reason = {"secret": f"{namespace}/{name}", "reason": rejection.message}
+            log.warning("secret refused by a proxy", extra=reason)
+        self._refused[namespace, name] = rejection.message
         self.on_change()
 
 
@@ -191,18 +187,6 @@ def _names(rule: DestinationRule) -> frozenset[str]:
     return frozenset(PREFIX + one + suffix for one in named for suffix in ("", ROOTS))
 
 
-def _value(secret: Object, keys: tuple[str, ...]) -> bytes:
-    """Return what the first of these keys holds that the Secret has, b"" without any."""
-    data: Mapping[str, str] = secret.get("data") or {}
-    for key in keys:
-        if data.get(key):
-            try:
-                return base64.b64decode(data[key], validate=True)
-            except binascii.Error:
-                return b""
-    return b""
-
-
 def _certificate(name: str, secret: Object, chain: bytes, key: bytes) -> Resource:
     body: Any = message(MESSAGE)(name=name)
     body.tls_certificate.certificate_chain.inline_bytes = chain
@@ -212,8 +196,8 @@ def _certificate(name: str, secret: Object, chain: bytes, key: bytes) -> Resourc
 
 def _trust(name: str, secret: Object) -> Resource:
     body: Any = message(MESSAGE)(name=name)
-    body.validation_context.trusted_ca.inline_bytes = _value(secret, ROOTS_KEYS)
-    if crl := _value(secret, CRL_KEYS):
+    body.validation_context.trusted_ca.inline_bytes = value_of(secret, ROOTS_KEYS)
+    if crl := value_of(secret, CRL_KEYS):
         body.validation_context.crl.inline_bytes = crl
     return _resource(name, secret, body)
 

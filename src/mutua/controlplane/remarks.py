@@ -1,20 +1,23 @@
 """Which parts of a policy or rule have no effect, and why?  For the condition `Ignored`.
 
-What admission warned of when it was stored, and entries for ports that the workloads of a policy
-do not have: the latter is analysis's finding, and changes with pods and Services.
+What admission warned of when it was stored, and entries for ports that the workloads of a policy,
+or the Services of a rule, do not have: that is analysis's finding, and changes with pods and
+Services.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
 from typing import Final
 
 from mutua.analysis import peer_authentication
 from mutua.analysis.codes import SERVICE_PORT, UNKNOWN_PORT
+from mutua.analysis.destination_rule import policies, unknown_ports
 from mutua.analysis.mesh import Mesh
-from mutua.api.destination import ClientTls, DestinationRule, TlsMode, parse_destination_rule
+from mutua.api.destination import ClientTls, DestinationRule, TlsMode
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, SERVICES, Object, Resource
 from mutua.api.security import PeerAuthentication, check_peer_authentication
 from mutua.api.validation.destination import check_destination_rule
+from mutua.model.service import Service, ServicePort
 from mutua.model.snapshot import MeshSnapshot
 
 PORTS: Final = frozenset({SERVICE_PORT, UNKNOWN_PORT})
@@ -39,10 +42,32 @@ class Remarks:
         self._listed = listed
         self._known: dict[tuple[str, str], tuple[tuple[object, ...], list[str]]] = {}
 
-    def on_rule(self, obj: Object) -> list[str]:
-        """Return what of a DestinationRule has no effect, by itself or for want of a Secret."""
+    def on_rule(
+        self,
+        obj: Object,
+        rule: DestinationRule,
+        services: Sequence[Service],
+        snapshot: MeshSnapshot,
+    ) -> list[str]:
+        """Return what of a DestinationRule has no effect: by itself, here, without a Secret.
+
+        Args:
+            obj: The rule as stored.
+            rule: What it says.
+            services: The Services that it speaks about.
+            snapshot: The mesh.
+        """
+
+        def targets(service: Service, port: ServicePort) -> Iterator[int]:
+            endpoints = snapshot.endpoints.get(service.id, {})
+            return (one.port for one in endpoints.get(port.number, ()))
+
         found = list(check_destination_rule(obj).warnings)
-        return found + list(self._on_credentials(parse_destination_rule(obj)))
+        for path, policy in policies(rule):
+            where = f"{path}.portLevelSettings"
+            said = unknown_ports(rule, policy, services, targets)
+            found += [f"{where}: {text}" for text in said]
+        return found + list(self._on_credentials(rule))
 
     def _on_credentials(self, rule: DestinationRule) -> Iterator[str]:
         if rule.selector is None:

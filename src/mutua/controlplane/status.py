@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from mutua.api.object import Key, Object
 from mutua.controlplane.enforcement import Condition
+from mutua.controlplane.port_conflicts import PortConflicts
 from mutua.controlplane.receipts import Receipts
 from mutua.controlplane.remarks import Remarks
 from mutua.controlplane.status_view import StatusView
@@ -56,6 +57,11 @@ class Mesh(Protocol):
         ...
 
     @property
+    def conflicts(self) -> PortConflicts:
+        """Services that do not fit together."""
+        ...
+
+    @property
     def remarks(self) -> Remarks:
         """What of them has no effect."""
         ...
@@ -90,6 +96,7 @@ class StatusWriter:
         snapshot = self._mesh.snapshot
         if snapshot is None or not self._mesh.knows_proxies:
             return
+        self._mesh.conflicts.examine(snapshot)
         view = StatusView(snapshot, self._mesh.receipts, self._mesh.remarks)
         for key, policy in self._mesh.policies.items():
             if self._mesh.receipts.has(key, policy):  # else the next push will wake us
@@ -101,12 +108,33 @@ class StatusWriter:
             return
         try:
             await self._store.update_status(key.resource, {**policy, "status": status})
+            _log_changes(key, policy.get("status") or {}, status)
         except (Conflict, NotFound):
             # Somebody changed or deleted it: its event starts another round.
             self._woken.set()
         except Unavailable as error:
             log.warning("status not written", extra={"reason": str(error)})
             self._woken.set()
+
+
+def _log_changes(key: Key, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Log what of a policy has no effect, and why it is not used, whenever that changes."""
+    what, old, new = f"{key.resource} {key.namespace}/{key.name}", _faults(before), _faults(after)
+    for kind in sorted(old.keys() | new.keys()):
+        if kind not in new:
+            log.info("policy is whole again", extra={"object": what, "reason": old[kind]})
+        elif new[kind] != old.get(kind):
+            log.warning("policy without effect", extra={"object": what, "reason": new[kind]})
+
+
+def _faults(status: Mapping[str, Any]) -> dict[str, str]:
+    """Return what conditions say that is not as the author wants it, by type."""
+    wanted = {"Accepted": "True", "Matched": "True", "Ignored": "False"}
+    return {
+        one["type"]: one["message"]
+        for one in status.get("conditions") or []
+        if one["status"] != wanted.get(one["type"], one["status"])
+    }
 
 
 def _status(policy: Object, found: Sequence[Condition], now: str) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class StatusView:
 
     def _of_rule(self, key: Key, obj: Object, rule: DestinationRule) -> tuple[Condition, ...]:
         host = rule.hostname(self._domain)
+        services = self._meant(host)
         pods = self._snapshot.workloads.values()
         clients = [
             answer
@@ -83,12 +84,12 @@ class StatusView:
         return rule_conditions(
             rule,
             hostname=host,
-            services=self._meant(host),
+            services=services,
             beside=followed_instead(rule, self._rules[rule.namespace], self._snapshot.settings),
             clients=clients if self._receipts.is_given(key) else None,
             somebody=any(self._receipts.has_proxy(pod) for pod in pods),
             held=self._receipts.held(key),
-            remarks=self._remarks.on_rule(obj),
+            remarks=self._remarks.on_rule(obj, rule, services, self._snapshot),
         )
 
     def _meant(self, host: str) -> Sequence[Service]:

@@ -5,10 +5,11 @@ target the same port, the oldest wins entirely.  Specification: istio-semantics 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from mutua.model.entry import entry_target
-from mutua.model.service import Service, ServicePort
+from mutua.model.service import Service, ServiceName, ServicePort
 from mutua.model.workload import InboundPort, Workload
 
 
@@ -63,6 +64,59 @@ def _ports(services: Iterable[Service], workload: Workload) -> tuple[InboundPort
             if number is not None and number not in ports:
                 ports[number] = InboundPort(number, port.protocol)
     return tuple(ports[number] for number in sorted(ports))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortConflict:
+    """A container port to which two Services lead in ways that do not fit together.
+
+    Attributes:
+        service: The younger Service.
+        port: Its port.
+        older: The Service that counts.
+        older_port: Its port.
+        target: The container port.
+        protocols: What the younger and the older say it speaks, when they disagree.
+    """
+
+    service: ServiceName
+    port: int
+    older: ServiceName
+    older_port: int
+    target: int
+    protocols: tuple[str, str] | tuple[()]
+
+
+def port_conflicts(
+    services: Sequence[Service], workloads: Iterable[Workload]
+) -> frozenset[PortConflict]:
+    """Return the conflicts between Services that lead to the same port of a workload.
+
+    Args:
+        services: Oldest first.
+        workloads: The pods in question.
+    """
+    index = _Index(services)
+    return frozenset(
+        conflict
+        for workload in workloads
+        if len(selecting := index.selecting(workload)) > 1
+        for conflict in _conflicts(selecting, workload)
+    )
+
+
+def _conflicts(services: Iterable[Service], workload: Workload) -> Iterator[PortConflict]:
+    first: dict[int, tuple[Service, ServicePort]] = {}
+    for service in services:
+        for port in service.ports:
+            number = target_port(service, port, workload)
+            if number is None:
+                continue
+            older, counting = first.setdefault(number, (service, port))
+            disagree = port.protocol is not counting.protocol
+            if older is not service and (disagree or port.number != counting.number):
+                said = (port.protocol.value, counting.protocol.value) if disagree else ()
+                yield PortConflict(service.id, port.number, older.id, counting.number, number, said)
 
 
 def target_port(service: Service, port: ServicePort, workload: Workload) -> int | None:

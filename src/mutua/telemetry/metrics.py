@@ -27,6 +27,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 INFO: Final = "pilot_info"
 PROXIES: Final = "pilot_xds"
+INBOUND_CONFLICTS: Final = "pilot_conflict_inbound_listener"
 START: Final = "mutua_control_plane_start_time_seconds"
 UPTIME: Final = "istiod_uptime_seconds"
 

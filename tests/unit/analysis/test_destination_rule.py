@@ -222,12 +222,15 @@ def test_a_mesh_wide_wildcard_does_not_come_first() -> None:
     assert said(exact, wide) == []
 
 
-def secret(name: str, where: str = "shop"):
+WHOLE = ("tls.crt", "tls.key", "ca.crt")
+
+
+def secret(name: str, where: str = "shop", *, keys: tuple[str, ...] = WHOLE):
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": where, "name": name},
-        "data": {},
+        "data": dict.fromkeys(keys, "YQ=="),
     }
 
 
@@ -250,14 +253,35 @@ def test_a_secret_that_there_is_not_is_named(rule, secrets) -> None:
     found = [one for one in said(rule, *secrets) if one[0] == "IST0101"]
 
     path = "spec.trafficPolicy.tls.credentialName"
-    text = "there is no Secret shop/bank, so connections fail"
+    text = "Secret shop/bank does not exist, so connections fail"
     assert found == [("IST0101", "rule", path, text)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "secrets", "fault"),
+    [
+        ("MUTUAL", [secret("bank", keys=("tls.crt", "ca.crt"))], "shop/bank has no tls.key"),
+        ("MUTUAL", [secret("bank", keys=("key", "cacert"))], "shop/bank has no tls.crt"),
+        ("MUTUAL", [secret("bank", keys=("tls.crt", "tls.key"))], "shop/bank has no ca.crt"),
+        ("SIMPLE", [secret("bank-cacert", keys=())], "shop/bank-cacert has no ca.crt"),
+    ],
+)
+def test_a_secret_that_lacks_what_the_rule_needs_is_named(mode, secrets, fault) -> None:
+    found = [one for one in said(with_credential(mode), *secrets) if one[0] == "MUT0117"]
+
+    path = "spec.trafficPolicy.tls.credentialName"
+    assert found == [("MUT0117", "rule", path, f"Secret {fault}, so connections fail")]
 
 
 @pytest.mark.parametrize(
     ("rule", "secrets"),
     [
         pytest.param(with_credential("MUTUAL"), [secret("bank")], id="both in one"),
+        pytest.param(
+            with_credential("MUTUAL"),
+            [secret("bank", keys=()) | {"stringData": dict.fromkeys(WHOLE, "a")}],
+            id="in a manifest's plain text",
+        ),
         pytest.param(with_credential("SIMPLE"), [secret("bank-cacert")], id="the roots"),
         pytest.param(with_credential("SIMPLE", insecureSkipVerify=True), [], id="not needed"),
         pytest.param(
@@ -268,4 +292,4 @@ def test_a_secret_that_there_is_not_is_named(rule, secrets) -> None:
     ],
 )
 def test_a_secret_that_there_is_or_that_nobody_needs_is_not(rule, secrets) -> None:
-    assert "IST0101" not in {code for code, *_ in said(rule, *secrets)}
+    assert {code for code, *_ in said(rule, *secrets)}.isdisjoint({"IST0101", "MUT0117"})

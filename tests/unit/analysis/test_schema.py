@@ -2,7 +2,9 @@
 
 import pytest
 
-from mutua.analysis.schema import is_refused, judge
+from mutua.analysis.mesh import Mesh
+from mutua.analysis.schema import analyze, is_refused, judge
+from mutua.api.object import CONFIG_MAPS
 from mutua.testing.mesh import deployment, peer_authentication
 
 
@@ -40,3 +42,23 @@ def test_what_is_said(obj, expected) -> None:
         one.text.startswith(start) for one, (_, _, start) in zip(found, expected, strict=True)
     )
     assert is_refused(found) is any(code == "IST0106" for code, _, _ in expected)
+
+
+def config_map(name: str, text: str):
+    metadata = {"name": name, "namespace": "istio-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mesh": text}}
+
+
+@pytest.mark.parametrize(
+    ("stored", "codes"),
+    [
+        (config_map("istio", "rootNamespace: mesh-cfg"), []),
+        (config_map("istio", "nonsense: 1"), ["IST0106"]),
+        (config_map("other", "nonsense: 1"), []),
+    ],
+)
+def test_a_stored_mesh_config_that_the_mesh_does_not_follow_is_named(stored, codes) -> None:
+    found = list(analyze(Mesh({CONFIG_MAPS: [stored]})))
+
+    assert [one.code.code for one in found] == codes
+    assert all(str(one.origin) == "ConfigMap istio-system/istio" for one in found)

@@ -4,6 +4,7 @@ Proxies are fakes at real feeds; what they are given is real and read back.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -311,6 +312,43 @@ async def test_a_policy_says_which_of_its_ports_change_nothing() -> None:
             "spec.portLevelMtls[80]: 80 is a Service port; the workload listens on 8080"
         )
         assert "[8080]" not in ignored["message"]
+
+
+async def test_a_rule_says_which_of_its_ports_no_service_has() -> None:
+    async with mesh() as found:
+        entries = [
+            {"port": {"number": number}, "tls": {"mode": "DISABLE"}} for number in (80, 8080)
+        ]
+        await found.rule("x", "web", trafficPolicy={"portLevelSettings": entries})
+        await found.says("in force on 3 of 3 client proxies", DESTINATION_RULES, "x")
+        ignored = condition(await found.store.get(DESTINATION_RULES, "shop", "x"), "Ignored")
+        assert ignored["message"] == (
+            "spec.trafficPolicy.portLevelSettings: 8080 is the workload's port; rules name the "
+            "Service's, 80: this entry changes nothing"
+        )
+
+
+async def test_what_has_no_effect_is_logged_when_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "mutua.controlplane.status")
+
+    def logged() -> list[str]:
+        return [one.reason for one in caplog.records if one.object.endswith("shop/x")]
+
+    async with mesh() as found:
+        entry = {"port": {"number": 9}, "tls": {"mode": "DISABLE"}}
+        await found.rule("x", "web", trafficPolicy={"portLevelSettings": [entry]})
+        await found.says("in force on 3 of 3 client proxies", DESTINATION_RULES, "x")
+        await found.rule("x", "web", trafficPolicy={"tls": {"mode": "DISABLE"}})
+        await eventually(lambda: len(logged()) == 2)
+        await found.mode("STRICT")
+        await found.says("in force on 3 of 3 proxies")
+
+    text = "spec.trafficPolicy.portLevelSettings: web has no port 9: this entry changes nothing"
+    assert logged() == [text, text]  # that it is so, and that it is no longer
+    levels = [one.levelname for one in caplog.records if one.object.endswith("shop/x")]
+    assert levels == ["WARNING", "INFO"]
 
 
 async def test_a_rule_says_what_of_it_has_no_effect() -> None:

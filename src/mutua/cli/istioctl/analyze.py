@@ -126,6 +126,7 @@ def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, li
     from mutua.analysis.mesh import READS, Mesh
     from mutua.analysis.overlay import overlay
     from mutua.analysis.schema import is_refused, judge
+    from mutua.api.object import CONFIG_MAPS
     from mutua.api.validation.mesh_config import is_mesh_config, read_mesh_config
     from mutua.cli.manifests import read_mesh_config_file
     from mutua.model.settings import MeshSettings
@@ -133,10 +134,11 @@ def _mesh(scope: Scope, written: Sequence[Any], **options: Any) -> tuple[Any, li
     live, settings = {}, MeshSettings()
     if options["use_kube"]:
         from mutua.cli.mesh import read_objects
-        from mutua.cli.mesh_settings import read_settings
+        from mutua.cli.mesh_settings import read_settings, stored_mesh_config
 
         with scope.connect() as client:
             live, settings = read_objects(client, READS), read_settings(client)
+            live[CONFIG_MAPS] = stored_mesh_config(client)
     judged = [(obj, judge(obj)) for obj in written]
     accepted = [obj for obj, messages in judged if not is_refused(messages)]
     for obj in filter(is_mesh_config, accepted):

@@ -47,6 +47,8 @@ class Selection:
         concerned = (message.origin, *message.related)
         if any(one in self.written for one in concerned):
             return True
+        if message.origin.kind == "ConfigMap" and self.namespaces != frozenset():
+            return True  # the MeshConfig, which concerns every namespace
         if self.namespaces is None:
             return message.origin.namespace != self.root or message.origin.kind in POLICIES
         return any((one.namespace or one.name) in self.namespaces for one in concerned)

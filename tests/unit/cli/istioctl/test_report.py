@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from mutua.analysis.codes import CONFLICT, NO_PROXY, NOT_INJECTED
+from mutua.analysis.codes import CONFLICT, NO_PROXY, NOT_INJECTED, SCHEMA_ERROR
 from mutua.analysis.message import Level, Message, Origin
 from mutua.cli.istioctl.report import (
     Selection,
@@ -87,3 +87,16 @@ def test_programs_get_the_same_from_both_formats() -> None:
 
 def test_every_code_is_listed_with_its_level() -> None:
     assert "IST0102 Info    NamespaceNotInjected: " in "\n".join(known_codes())
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "shown"),
+    [(None, True), (frozenset({"shop"}), True), (frozenset(), False)],
+    ids=["all", "one", "only what is written"],
+)
+def test_a_bad_mesh_config_is_shown_whatever_namespace_is_asked_about(namespaces, shown) -> None:
+    message = Message(
+        code=SCHEMA_ERROR, origin=Origin("ConfigMap", "istio-system", "istio"), text="no"
+    )
+
+    assert Selection(namespaces=namespaces).shows(message) is shown
