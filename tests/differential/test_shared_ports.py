@@ -19,7 +19,7 @@ from mutua.model.workload import Workload
 from mutua.policy.inbound import Content
 from mutua.testing.client_hello import client_hello, read_client_hello
 from mutua.testing.generated_meshes import generated_meshes
-from mutua.testing.mesh import by_resource, pod, service_entry
+from mutua.testing.mesh import by_resource, pod, service, service_entry
 from mutua.testing.shared_ports import (
     ELSEWHERE,
     HTTP,
@@ -112,6 +112,38 @@ def test_tls_for_an_unknown_name_is_passed_through_beside_http(
     assert say(envoy, "127.0.0.1", port, b"GET / HTTP/1.1\r\nHost: no\r\n\r\n").startswith(
         b"HTTP/1.1"
     )
+
+
+def test_a_proxy_of_a_client_does_not_take_http_1_0_for_http(
+    tmp_path: Path, run_envoy: Any, issuer: Any, stranger_server: tuple[int, list[str]]
+) -> None:
+    port, _ = stranger_server
+    web = service("shop", "web", {"name": "http", "port": port}, address="10.96.0.20")
+    mesh = build_snapshot(by_resource(pod("shop", "client", "127.0.0.1"), web))
+    envoy = run_envoy(
+        tmp_path, compile_proxy(mesh, "shop-client"), issuer.issue("client").secrets()
+    )
+
+    # The Service has no endpoints: whoever is taken for its client is answered 503.
+    host = b"Host: web.shop.svc.cluster.local\r\n\r\n"
+    assert say(envoy, "127.0.0.1", port, b"GET / HTTP/1.1\r\n" + host).startswith(b"HTTP/1.1 503")
+    assert say(envoy, "127.0.0.1", port, b"GET / HTTP/1.0\r\n" + host).startswith(b"HTTP/1.1 204")
+
+
+def test_a_proxy_of_a_server_refuses_http_1_0_on_an_http_port(
+    tmp_path: Path, run_envoy: Any, issuer: Any
+) -> None:
+    web, owner = (
+        pod("shop", "web", "127.0.0.1"),
+        service("shop", "web", {"name": "http", "port": 80}),
+    )
+    mesh = build_snapshot(by_resource(web, owner))
+    envoy = run_envoy(tmp_path, compile_proxy(mesh, "shop-web"), issuer.issue("web").secrets())
+
+    with socket.create_connection(("127.0.0.1", envoy.ports["virtualInbound"]), PATIENCE) as one:
+        own = one.getsockname()[1]
+        one.sendall(f"PROXY TCP4 127.0.0.1 127.0.0.1 {own} 80\r\nGET / HTTP/1.0\r\n\r\n".encode())
+        assert one.recv(4096).startswith(b"HTTP/1.1 426")
 
 
 @settings(max_examples=DEEP if "MUTUA_DEEP" in os.environ else QUICK, phases=[Phase.generate])
