@@ -131,8 +131,11 @@ def _wait_until_live(process: subprocess.Popen[bytes], admin_file: Path, log: Pa
         sleep(0.02)
         if not admin_file.exists() or not (address := admin_file.read_text()):
             continue
-        with urllib.request.urlopen(f"http://{address}/listeners?format=json") as answer:
-            statuses = json.load(answer).get("listener_statuses", [])
+        try:
+            with urllib.request.urlopen(f"http://{address}/listeners?format=json") as answer:
+                statuses = json.load(answer).get("listener_statuses", [])
+        except OSError:
+            continue  # it ends, and has said why
         ports = {
             one["name"]: one["local_address"]["socket_address"]["port_value"] for one in statuses
         }

@@ -125,6 +125,8 @@ def test_everything(resolution: str, issuer: Any, run_envoy: Any, tmp_path: Path
         )
         for name, where in PLACES.items()
     ]
+    nobody = {"name": "nobody", "labels": {"version": "none"}}
+    rules.append(destination_rule("shop", "*.example", name="empty", subsets=[nobody]))
     objects = {
         PODS: pods,
         SERVICES: services,

@@ -128,6 +128,8 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
             "dns_refresh_rate": duration(settings.dns_refresh_rate),
             "respect_dns_ttl": True,
         }
+        if not shape.servers:  # a subset that nobody is in: Envoy wants one server for LOGICAL_DNS
+            fields |= DISCOVERY[Resolution.DNS]
     if shape.origins:
         fields["metadata"] = _described_by(shape.origins[0], shape.subset)
     return _cluster(shape.name, settings, shape.pool, origins=shape.origins, **fields)

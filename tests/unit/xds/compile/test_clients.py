@@ -397,6 +397,17 @@ def test_without_endpoints_the_host_itself_is_resolved() -> None:
     assert "'address': 'db.example'" in str(found["load_assignment"])
 
 
+def test_a_subset_that_nobody_is_in_is_a_cluster_that_envoy_takes() -> None:
+    entry = service_entry("shop", "db.example", RAW, resolution="DNS_ROUND_ROBIN")
+    subset = {"name": "v1", "labels": {"version": "v1"}}
+    rule = destination_rule("shop", "db.example", subsets=[subset])
+    found = readable(compiled(mesh(entry, rule)), CLUSTER)["outbound|9000|v1|db.example"]
+
+    # LOGICAL_DNS must have exactly one endpoint.
+    assert found["type"] == "STRICT_DNS"
+    assert "endpoints" not in found["load_assignment"]
+
+
 def test_without_an_address_tls_is_told_apart_by_its_server_name() -> None:
     entries = [
         service_entry("shop", "a.example", EXTERNAL, name="a", resolution="DNS"),
