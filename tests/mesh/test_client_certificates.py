@@ -211,11 +211,13 @@ def test_a_client_shows_the_certificate_of_the_secret_that_its_rule_names(vault:
         "the status names the Secret",
     )
     found = vault.mesh.mutua("analyze", "-n", NAMESPACE, check=False).stdout
-    assert "Error [IST0101] (DestinationRule shop/vault) there is no Secret shop/bank" in found
+    assert "Error [IST0101] (DestinationRule shop/vault) Secret shop/bank does not exist" in found
 
     own = {"tls_crt": vault.first.certificate, "tls_key": vault.first.key}
     vault.mesh.apply(json.dumps(secret("bank", **own)))
     eventually(lambda: "Secret shop/bank has no ca.crt" in vault.remark(), "and what it lacks")
+    found = vault.mesh.mutua("analyze", "-n", NAMESPACE, check=False).stdout
+    assert "Error [MUT0117] (DestinationRule shop/vault) Secret shop/bank has no ca.crt" in found
     assert vault.call() == "503"
 
     vault.mesh.apply(json.dumps(secret("bank", **own, ca_crt=vault.server.certificate)))

@@ -134,6 +134,7 @@ def test_it_is_a_deployment_with_a_service_and_says_what_it_counts(mesh: Running
     assert found["metadata"]["labels"]["istio"] == "pilot"
 
     assert number(mesh, "pilot_xds") == 2
+    assert number(mesh, "pilot_conflict_inbound_listener") == 0
     issued = number(mesh, "citadel_server_success_cert_issuance_count")
     assert 2 <= issued <= number(mesh, "citadel_server_csr_count")
     assert number(mesh, "process_start_time_seconds") <= number(mesh, START)
