@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -25,9 +26,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mutua.api.object import PODS, SERVICE_ACCOUNTS, Object
-from mutua.cluster.adapters import TokenReviews
+from mutua.api.revocation import Revocation
+from mutua.cluster.adapters import CertificateReviews, TokenReviews
 from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import Account, TokenIssuer
+from mutua.cluster.revocation.register import Register
 from mutua.controlplane.certificates.caller import Authenticators
 from mutua.controlplane.certificates.messages import (
     METHOD,
@@ -46,10 +49,13 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import SigningRequest, new_request
+from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.keys import KeyAlgorithm
 from mutua.identity.material import self_signed
 from mutua.identity.x509 import Credential, self_signed_ca
 from mutua.store.memory import MemoryStore
+from mutua.store.mirror import Mirror
+from mutua.store.port import AlreadyExists
 from mutua.testing.clock import ManualClock
 from mutua.testing.running_mesh import eventually
 
@@ -72,6 +78,8 @@ class Service:
     store: MemoryStore
     tokens: TokenIssuer
     service: CertificateService
+    log: IssuanceLog
+    register: Register
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
@@ -131,28 +139,38 @@ class Service:
 async def serve(folder: Path, started: list[Service], is_up: threading.Event) -> None:
     clock = SystemClock()
     ca = self_signed_ca("", organization="cluster.local", lifetime=10 * DAY, clock=clock)
-    authority = Authority(ca, "cluster.local", clock)
-    store = MemoryStore(clock)
+    log = IssuanceLog(folder / "issuance", clock)
+    authority = Authority(ca, "cluster.local", clock, journal=log)
+    store, register = MemoryStore(clock), Register()
+    register.revise([])
+    pods = Mirror(store, PODS)
     tokens = TokenIssuer(b"k" * 32, clock)
     service = CertificateService(
         authority,
         Authenticators(
             TokenReviews(TokenReviewer(store, tokens, clock)),
+            CertificateReviews(store, clock, issued=log.unexpired, pods=pods.list),
             trust_domain=lambda: authority.trust_domain,
             clock=clock,
             clusters=("Kubernetes",),
         ),
         monotonic=time.monotonic,
         limit=RateLimit(rate=1000, burst=100_000),
+        refusal=lambda caller: register.refusal(
+            caller.identity, caller.pod_uid, int(caller.serial_number or "0", 16)
+        ),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0)
     port = listener.getsockname()[1]
     loop = asyncio.get_running_loop()
-    started.append(Service(loop, port, ca, authority, store, tokens, service))
+    started.append(Service(loop, port, ca, authority, store, tokens, service, log, register))
     server = CertificateServer(service, ServingCertificate(authority, clock), folder / "ca.sock")
     with listener:
-        await server.serve(listener, is_up.set)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pods.run())
+            await pods.wait_synced()
+            await server.serve(listener, is_up.set)
 
 
 @pytest.fixture
@@ -194,6 +212,8 @@ def web(service: Service) -> str:
 def certified(service: Service, identity: SpiffeId = WEB, **with_: Any) -> Any:
     """Return a key and a chain of the mesh's own CA."""
     request = new_request(identity)
+    with suppress(AlreadyExists):
+        service.account(*identity.account)
     authority = Authority(
         with_.get("ca", service.ca), identity.trust_domain, with_.get("clock", SystemClock())
     )
@@ -451,6 +471,65 @@ def _replaced(chain: IssuedChain, leaf: str) -> IssuedChain:
     from dataclasses import replace
 
     return replace(chain, leaf=leaf, intermediates=())
+
+
+def bought(service: Service, token: str) -> Any:
+    """Return a key and the chain that the service gave out for a token."""
+    request = new_request(WEB)
+    chain = service.ask(request.csr_pem, token=token)
+    return request, SimpleNamespace(leaf=chain[0], intermediates=chain[1:-1])
+
+
+def renewed(service: Service, shown: Any) -> Any:
+    request = new_request(WEB)
+    chain = service.ask(request.csr_pem, shown=shown)
+    return request, SimpleNamespace(leaf=chain[0], intermediates=chain[1:-1])
+
+
+def test_a_certificate_renews_itself_no_longer_than_its_pod_lives(
+    service: Service, web: str
+) -> None:
+    first = bought(service, web)
+    second = renewed(service, first)
+
+    service.run(service.store.delete(PODS, "shop", "web-1"))
+    for shown in (first, second):
+        assert service.refused(shown=shown)[0] is UNAUTHENTICATED
+
+    service.pod("shop", "web-1", "web")  # of the same name, but another
+    for shown in (first, second):
+        assert service.refused(shown=shown)[0] is UNAUTHENTICATED
+
+
+def test_a_certificate_renews_itself_no_longer_than_its_account_lives(service: Service) -> None:
+    shown = bought(service, service.token(service.account("shop", "web")))
+    assert renewed(service, shown)
+
+    service.run(service.store.delete(SERVICE_ACCOUNTS, "shop", "web"))
+    assert service.refused(shown=shown)[0] is UNAUTHENTICATED
+
+    time.sleep(1)  # creationTimestamp has whole seconds
+    service.account("shop", "web")
+    assert service.refused(shown=shown)[0] is UNAUTHENTICATED
+
+
+def test_a_kicked_pods_certificate_does_not_renew_itself(service: Service, web: str) -> None:
+    shown = renewed(service, bought(service, web))
+    (pod,) = service.run(service.store.list(PODS)).items
+    other = bought(service, service.token(service.account("shop", "other")))
+    kick = Revocation(uid="u", name="r", pod=pod["metadata"]["uid"], certificates={})
+    service.register.revise([kick])
+
+    for how in ({"shown": shown}, {"token": web}):
+        assert service.refused(**how)[0] is grpc.StatusCode.PERMISSION_DENIED
+    assert renewed(service, other)
+    of_pod = service.log.unexpired_of_pod(kick.pod)
+    assert [one.authenticated for one in of_pod] == [
+        "service account token",
+        "client certificate",
+    ]
+    again = IssuanceLog(service.log._directory, SystemClock())
+    assert again.unexpired_of_pod(kick.pod) == of_pod
 
 
 def test_a_root_that_was_withdrawn(service: Service) -> None:

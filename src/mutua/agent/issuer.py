@@ -44,7 +44,7 @@ class LocalIssuer(CertificateIssuer):
 
     @override
     async def sign(self, csr_pem: str, workload: Workload) -> IssuedChain:
-        return self._authority.sign(csr_pem, workload.identity, self._ttl)
+        return self._authority.sign(csr_pem, workload.identity, self._ttl, pod=workload.uid)
 
 
 class ReplaceableIssuer(CertificateIssuer):

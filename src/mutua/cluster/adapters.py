@@ -2,18 +2,24 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
 from typing_extensions import override
 
-from mutua.api.object import SERVICE_ACCOUNTS, Object
+from mutua.api.object import PODS, SERVICE_ACCOUNTS, Object
+from mutua.cluster.apiserver.token_review import DELETION_GRACE
 from mutua.cluster.apiserver.token_review import TokenReviewer as Reviewer
 from mutua.cluster.apiserver.tokens import Account
 from mutua.cluster.apiserver.tokens import TokenIssuer as Signer
 from mutua.cluster.node.ports import Prober, Target, TokenIssuer
-from mutua.controlplane.certificates.caller import ReviewedUser, TokenReviewer
-from mutua.foundation.errors import MutuaError
+from mutua.controlplane.certificates.caller import CertificateReviewer, ReviewedUser, TokenReviewer
+from mutua.foundation.clock import Clock, parse_rfc3339
+from mutua.foundation.errors import Denied, MutuaError
+from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.journal import Issuance
+from mutua.identity.svid import Svid
 from mutua.runtime.network.node import NodeNetwork
 from mutua.runtime.network.probe import (
     HttpTarget,
@@ -24,7 +30,7 @@ from mutua.runtime.network.probe import (
     tcp_probe,
 )
 from mutua.runtime.network.socket_owner import OWN, program_at
-from mutua.store.port import ObjectStore
+from mutua.store.port import NotFound, ObjectStore
 
 
 class NetworkProber(Prober):
@@ -97,6 +103,68 @@ class TokenReviews(TokenReviewer):
     async def review(self, token: str, audience: str) -> ReviewedUser:
         found = await self._reviewer.review(token, audience)
         return ReviewedUser(str(found.account), found.groups, found.account.pod_uid)
+
+
+class CertificateReviews(CertificateReviewer):
+    """What a certificate was issued to, and whether that still exists.
+
+    It is held to what a token is held to (`TokenReviewer`), as far as the issuance log knows.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Clock,
+        *,
+        issued: Callable[[int], Issuance | None],
+        pods: Callable[[str], Iterable[Object]],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: Where accounts and pods are.
+            clock: Wall time.
+            issued: Finds an unexpired certificate by its serial number.
+            pods: Returns the pods of a namespace, from memory: where to look a uid up.
+        """
+        self._store = store
+        self._clock = clock
+        self._issued = issued
+        self._pods = pods
+
+    @override
+    async def review(self, svid: Svid) -> str:
+        issued = self._issued(int(svid.serial_number, 16))
+        await self._require_account(svid.identity, issued)
+        if issued is None or not issued.pod:
+            return ""
+        await self._require_pod(svid.identity.namespace, issued.pod)
+        return issued.pod
+
+    async def _require_account(self, identity: SpiffeId, issued: Issuance | None) -> None:
+        named = f"service account {identity.namespace}/{identity.service_account}"
+        try:
+            found = await self._store.get(SERVICE_ACCOUNTS, *identity.account)
+        except NotFound:
+            raise Denied(f"issued to {named}, which is gone") from None
+        if issued and parse_rfc3339(found["metadata"]["creationTimestamp"]) > issued.at:
+            raise Denied(f"issued to an earlier {named}")
+
+    async def _require_pod(self, namespace: str, uid: str) -> None:
+        names = (p["metadata"]["name"] for p in self._pods(namespace) if _uid(p) == uid)
+        try:
+            found = await self._store.get(PODS, namespace, next(names, ""))
+        except NotFound:
+            found = {"metadata": {}}
+        if _uid(found) != uid:
+            raise Denied(f"issued to pod {uid} in namespace {namespace}, which is gone")
+        deleted = found["metadata"].get("deletionTimestamp")
+        if deleted and self._clock.now() > parse_rfc3339(deleted) + DELETION_GRACE:
+            raise Denied(f"issued to pod {uid}, which is being deleted")
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"].get("uid", ""))
 
 
 class ProgramFinder:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,6 +22,8 @@ from mutua import __version__
 from mutua.agent.agent import Agent
 from mutua.agent.issuer import LocalIssuer, ReplaceableIssuer
 from mutua.api.object import PODS
+from mutua.api.revocation import Revocation
+from mutua.cluster.adapters import CertificateReviews
 from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.figures import certificate_figures
 from mutua.cluster.controllers.events import EventRecorder
@@ -56,6 +58,7 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.issuance_log import IssuanceLog
+from mutua.identity.journal import Issuance
 from mutua.identity.keys import Malformed
 from mutua.identity.keystore import KeyStore
 from mutua.identity.rotation import CaState
@@ -82,6 +85,16 @@ def held_elsewhere(log: IssuanceLog, signer: str) -> Sequence[str]:
             if leaf.authenticated not in LOCAL:
                 last[leaf.identity] = max(leaf.not_after, last.get(leaf.identity, leaf.not_after))
     return [f"{identity} elsewhere (until {end:%F %T} UTC)" for identity, end in last.items()]
+
+
+def issued_about(log: IssuanceLog, what: Revocation) -> Iterable[Issuance]:
+    """Return all unexpired certificates that a revocation is about, whoever asked for them."""
+    if what.identity is not None:
+        return log.unexpired_of(what.identity)
+    if what.pod:
+        return log.unexpired_of_pod(what.pod)
+    leaf = log.unexpired(what.serial)
+    return (leaf,) if leaf else ()
 
 
 def note_state(log: IssuanceLog, state: CaState) -> None:
@@ -222,7 +235,7 @@ class ControlPlaneInstance:
             trust=trust,
             holders=around.agent,
             network=around.network,
-            issued=around.journal.unexpired_of,
+            issued=partial(issued_about, around.journal),
         )
         self._reaper = Reaper(
             clock,
@@ -256,6 +269,12 @@ class ControlPlaneInstance:
                 self._authority,
                 Authenticators(
                     around.reviews,
+                    CertificateReviews(
+                        store,
+                        clock,
+                        issued=around.journal.unexpired,
+                        pods=around.view[PODS].list,
+                    ),
                     trust_domain=lambda: self._authority.trust_domain,
                     clock=clock,
                     clusters=(InjectionSettings().cluster_id,),

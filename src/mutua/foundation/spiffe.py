@@ -48,6 +48,11 @@ class SpiffeId:
         if len(str(self)) > MAX_BYTES:
             raise Rejected(f"SPIFFE ID longer than {MAX_BYTES} bytes")
 
+    @property
+    def account(self) -> tuple[str, str]:
+        """Namespace and service account: what stays when a mesh moves to another trust domain."""
+        return self.namespace, self.service_account
+
     @override
     def __str__(self) -> str:
         return f"{SCHEME}{self.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"

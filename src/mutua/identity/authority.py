@@ -213,6 +213,7 @@ class Authority:
         ttl: timedelta = timedelta(),
         *,
         authenticated: str = "pod socket",
+        pod: str = "",
     ) -> IssuedChain:
         """Certify the requester's key for the caller's identity.
 
@@ -222,6 +223,7 @@ class Authority:
             ttl: Wanted lifetime; zero or less means the default, more than the maximum is refused,
                 and the signer's own end shortens it.
             authenticated: How it was authenticated, for the journal.
+            pod: Uid of the pod that the key is in, "" where that is unknown; for the journal.
 
         Raises:
             Malformed: The request is not one, or its key is of a kind that is not certified.
@@ -232,7 +234,7 @@ class Authority:
         """
         try:
             issued = self._issue(csr_pem, identity, ttl)
-            self._write_down(issued, identity, authenticated)
+            self._write_down(issued, identity, authenticated, pod)
         except MutuaError as failure:
             self.observe(failure)
             raise
@@ -319,7 +321,9 @@ class Authority:
             chain_pem=server.chain_pem + "".join(material.intermediates), key=server.key
         )
 
-    def _write_down(self, issued: IssuedChain, identity: SpiffeId, authenticated: str) -> None:
+    def _write_down(
+        self, issued: IssuedChain, identity: SpiffeId, authenticated: str, pod: str
+    ) -> None:
         self._journal.record(
             Issuance(
                 at=self._clock.now(),
@@ -330,6 +334,7 @@ class Authority:
                 not_after=issued.validity.not_after,
                 template=WORKLOAD,
                 signer=issued.signer,
+                pod=pod,
             )
         )
 

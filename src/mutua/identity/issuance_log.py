@@ -130,8 +130,22 @@ class IssuanceLog(Journal):
         return self._remembered().by_signer(self._clock.now())
 
     def unexpired_of(self, identity: SpiffeId) -> tuple[Issuance, ...]:
-        """Return the leaves of one identity that have not expired, oldest first."""
+        """Return the leaves of a service account that have not expired, oldest first.
+
+        The trust domain does not matter: accounts keep their names when a mesh moves to another.
+        """
         return self._remembered().of(identity, self._clock.now())
+
+    def unexpired_of_pod(self, uid: str) -> tuple[Issuance, ...]:
+        """Return the leaves of one pod that have not expired, oldest first.
+
+        Old records name no pod.
+        """
+        return self._remembered().of_pod(uid, self._clock.now())
+
+    def unexpired(self, serial: int) -> Issuance | None:
+        """Return the leaf with this number, None if it has expired or was issued elsewhere."""
+        return self._remembered().get(f"{serial:032x}", self._clock.now())
 
     def _remembered(self) -> UnexpiredLeaves:
         """Return the leaves; after the clock was set back, with those that had expired before."""
@@ -342,14 +356,17 @@ def issuance_of(record: Record) -> Issuance:
             not_after=datetime.fromisoformat(fields["notAfter"]),
             template=fields["template"],
             signer=fields["signer"],
+            pod=str(fields.get("pod", "")),
         )
     except (KeyError, ValueError, TypeError, Rejected) as error:
         raise BrokenChain(record.head.sequence, f"not a certificate: {error}") from error
 
 
 def _fields(issuance: Issuance) -> Mapping[str, str]:
+    pod = {"pod": issuance.pod} if issuance.pod else {}
     return {
         "identity": str(issuance.identity),
+        **pod,
         "authenticated": issuance.authenticated,
         "serialNumber": issuance.serial_number,
         "notBefore": issuance.not_before.isoformat(),

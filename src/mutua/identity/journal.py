@@ -22,6 +22,7 @@ class Issuance:
         not_after: Its last valid instant, UTC.
         template: What kind of certificate it is: "workload".
         signer: SHA-256 of the signing CA's certificate, hexadecimal.
+        pod: Uid of the pod that it is for, "" where that is unknown.
     """
 
     at: datetime
@@ -32,6 +33,7 @@ class Issuance:
     not_after: datetime
     template: str
     signer: str
+    pod: str = ""
 
 
 class Journal(Protocol):

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import os
 import stat
@@ -60,6 +61,38 @@ def clock() -> ManualClock:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "issuance"
+
+
+OLD_RECORD = (
+    '{"sequence":2,"kind":"issued","at":"2026-03-01T12:00:00+00:00",'
+    '"identity":"spiffe://cluster.local/ns/shop/sa/web","authenticated":"pod socket",'
+    '"serialNumber":"000000000000000000000000000000aa","notBefore":"2026-03-01T12:00:00+00:00",'
+    '"notAfter":"2026-03-02T12:00:00+00:00","template":"workload","signer":"%s","previous":"%s"'
+)
+"""As records were before they named a pod."""
+
+
+def test_a_log_of_before_records_named_pods_goes_on(folder: Path, clock: ManualClock) -> None:
+    opened = IssuanceLog(folder, clock)
+    opened.close()
+    body = (OLD_RECORD % ("aa" * 32, opened.head.hash)).encode()
+    line = b'%s,"hash":"%s"}\n' % (body, hashlib.sha256(body).hexdigest().encode())
+    with segments(folder)[0].open("ab") as file:
+        file.write(line)
+
+    again = IssuanceLog(folder, clock)
+    again.record(replace(issuance(1), pod="7"))
+    again.close()
+
+    assert [one.pod for one in issued(folder)] == ["", "7"]
+    assert [one.pod for one in again.unexpired_of(WEB)] == ["", "7"]
+    assert [one.serial_number for one in again.unexpired_of_pod("7")] == [f"{1:032x}"]
+    old = again.unexpired(0xAA)
+    assert old is not None
+    assert old.pod == ""
+    clock.advance(2 * DAY)
+    assert again.unexpired_of_pod("7") == ()
+    assert again.unexpired(1) is None
 
 
 def written(folder: Path, clock: ManualClock, count: int, *, segment_bytes: int = 2**20) -> Head:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from mutua.api.object import SERVICE_ACCOUNTS
 from mutua.cli.bench.figure import Figure
-from mutua.cluster.adapters import TokenReviews
+from mutua.cluster.adapters import CertificateReviews, TokenReviews
 from mutua.cluster.apiserver.token_review import TokenReviewer
 from mutua.cluster.apiserver.tokens import KEY_BYTES, Account, TokenIssuer
 from mutua.controlplane.certificates.caller import AUDIENCE, Authenticators
@@ -82,6 +82,7 @@ async def _served(authority: Authority, seconds: float) -> float:
         authority,
         Authenticators(
             TokenReviews(TokenReviewer(store, tokens, clock)),
+            CertificateReviews(store, clock, issued=lambda _: None, pods=lambda _: ()),
             trust_domain=lambda: IDENTITY.trust_domain,
             clock=clock,
             clusters=(),

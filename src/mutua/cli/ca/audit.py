@@ -37,6 +37,7 @@ COLUMNS: Final = {
 WIDE_COLUMNS: Final = COLUMNS | {
     "NOT BEFORE": "notBefore",
     "AUTHENTICATED": "authenticated",
+    "POD": "pod",
     "TEMPLATE": "template",
     "SIGNER": "signer",
 }

@@ -5,7 +5,8 @@
 
 Either side alone would do, as the other end gets a reset; both are looked at, because a connection
 that is being made is not in both yet.  What it has outside the mesh, and with pods without a
-sidecar, proves no identity and stays.
+sidecar, proves no identity and stays.  Of a pod without a sidecar that got a certificate itself,
+what it has with proxies ends.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ async def close_connections(
 
     Args:
         network: Where they are.
-        meshed: Addresses of all pods with a proxy, by uid.
+        meshed: Addresses of all pods with a proxy, by uid, and of `closed` that have none.
         closed: Uids of the pods whose connections are to end.
 
     Returns:

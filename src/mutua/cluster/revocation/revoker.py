@@ -17,6 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from mutua.agent.workload import Workload
@@ -102,7 +103,7 @@ class Revoker:
         trust: Trust,
         holders: Holders,
         network: Connections,
-        issued: Callable[[SpiffeId], Iterable[Issuance]] = lambda _identity: (),
+        issued: Callable[[Revocation], Iterable[Issuance]] = lambda _revocation: (),
     ) -> None:
         """Prepare; nobody gets a certificate before `run` knows what is revoked.
 
@@ -113,7 +114,8 @@ class Revoker:
             trust: What proxies trust.
             holders: Who holds certificates.
             network: Where connections are.
-            issued: Returns all unexpired certificates of an identity, whoever asked for them.
+            issued: Returns all unexpired certificates that a revocation is about, whoever asked
+                for them.
         """
         self._store = store
         self._clock = clock
@@ -154,11 +156,12 @@ class Revoker:
         """Count a refusal if it concerns somebody revoked."""
         if not sighting.refused or not self._current:
             return
-        addresses = self.addresses()
-        for one in self._current.values():
-            if any(addresses.get(uid) == sighting.source for uid in self._concerned(one)):
-                self._refused[one.uid] += 1
-                self._unwritten.add(one.uid)
+        concerned = {one.uid: self._concerned(one) for one in self._current.values()}
+        addresses = self.addresses(chain.from_iterable(concerned.values()))
+        for revocation, uids in concerned.items():
+            if any(addresses.get(uid) == sighting.source for uid in uids):
+                self._refused[revocation] += 1
+                self._unwritten.add(revocation)
 
     def _note(self, _change: Change) -> None:
         self._woken.set()
@@ -187,9 +190,7 @@ class Revoker:
         """Return the certificates that a revocation is about, without those that ended long ago."""
         known = dict(one.certificates)
         known.update((leaf.serial, leaf.not_after) for leaf in self._register.concerned(one))
-        if one.identity is not None:
-            issued = self._issued(one.identity)
-            known.update((int(each.serial_number, 16), each.not_after) for each in issued)
+        known.update((int(each.serial_number, 16), each.not_after) for each in self._issued(one))
         found = {serial: end for serial, end in known.items() if end > now - KEPT}
         if one.serial and one.serial not in known:
             found[one.serial] = now + timedelta(days=1)  # not ours, or older than this daemon
@@ -242,7 +243,7 @@ class Revoker:
         """Close connections and write what came of it; return why it is not in force."""
         closed, fault, proxies = 0, "", len(self._holders.workloads())
         try:
-            closed = await close_connections(self._network, self.addresses(), concerned)
+            closed = await close_connections(self._network, self.addresses(concerned), concerned)
         except MutuaError as error:
             fault = f"new connections are refused, open ones stay: {error}"
         if lacking:
@@ -254,18 +255,22 @@ class Revoker:
     def _concerned(self, one: Revocation) -> frozenset[str]:
         """Return the uids of the pods that a revocation is about."""
         owners = {leaf.pod for leaf in self._register.concerned(one)}
+        owners.update(each.pod for each in self._issued(one) if each.pod)
         for workload in self._holders.workloads():
             if one.forbids(workload.identity, workload.uid):
                 owners.add(workload.uid)
         return frozenset(owners)
 
-    def addresses(self) -> dict[str, str]:
-        """Return the address of every pod with a proxy, by uid."""
+    def addresses(self, others: Iterable[str] = ()) -> dict[str, str]:
+        """Return the address of every pod with a proxy, by uid, and those of some others.
+
+        A pod without a proxy has an identity too, if it asked for a certificate itself.
+        """
         known = {
             pod["metadata"]["uid"]: (pod.get("status") or {}).get("podIP", "")
             for pod in self._pods.list()
         }
-        uids = (workload.uid for workload in self._holders.workloads())
+        uids = {*others, *(workload.uid for workload in self._holders.workloads())}
         return {uid: known[uid] for uid in uids if known.get(uid)}
 
     async def _write_refusals(self) -> None:

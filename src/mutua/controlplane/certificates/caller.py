@@ -1,6 +1,7 @@
 """Who asks for a certificate?  Istio's authenticators, in Istio's order.
 
-    client certificate that the TLS stack verified  ─► one SPIFFE ID of this trust domain, valid now
+    client certificate that the TLS stack verified  ─► one SPIFFE ID of this trust domain, valid now,
+                                                       of an account and a pod that still exist
     else `authorization: Bearer …`                  ─► TokenReview with audience istio-ca
     else                                            ─► Unauthenticated, naming what each one missed
 
@@ -18,7 +19,7 @@ from typing import Final, Protocol
 from mutua.foundation.clock import Clock
 from mutua.foundation.errors import Denied, MutuaError, Rejected
 from mutua.foundation.spiffe import SpiffeId
-from mutua.identity.svid import read_svid
+from mutua.identity.svid import Svid, read_svid
 
 AUDIENCE: Final = "istio-ca"
 """Audience of the tokens that buy certificates.  Source: istio TOKEN_AUDIENCES."""
@@ -66,6 +67,18 @@ class TokenReviewer(Protocol):
         ...
 
 
+class CertificateReviewer(Protocol):
+    """What `TokenReviewer` is for tokens, for certificates of this mesh."""
+
+    async def review(self, svid: Svid) -> str:
+        """Return the uid of the pod that a certificate was issued to, "" if that is unknown.
+
+        Raises:
+            MutuaError: That pod is gone, or its service account is.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """What a call brought along to prove who sent it.
@@ -89,7 +102,8 @@ class Caller:
     Attributes:
         identity: Whom certificates are issued to.
         authenticated: How, in a person's words.
-        pod_uid: Of the pod that their token is bound to, "" where that is unknown.
+        pod_uid: Of the pod that their token is bound to, or their certificate was issued to; ""
+            where that is unknown.
         serial_number: Of the certificate that they showed, hexadecimal, "" if none.
     """
 
@@ -105,6 +119,7 @@ class Authenticators:
     def __init__(
         self,
         tokens: TokenReviewer,
+        certificates: CertificateReviewer,
         *,
         trust_domain: Callable[[], str],
         clock: Clock,
@@ -114,11 +129,13 @@ class Authenticators:
 
         Args:
             tokens: Reviews tokens.
+            certificates: Reviews certificates of the trust domain.
             trust_domain: The mesh's, at the moment.
             clock: Wall time.
             clusters: Ids of the clusters whose tokens `tokens` knows.
         """
         self._tokens = tokens
+        self._certificates = certificates
         self._trust_domain = trust_domain
         self._clock = clock
         self._clusters = frozenset(clusters)
@@ -132,7 +149,7 @@ class Authenticators:
         reasons = []
         if shown.certificate:
             try:
-                return self._by_certificate(shown.certificate, self._clock.now())
+                return await self._by_certificate(shown.certificate, self._clock.now())
             except MutuaError as error:
                 reasons.append(f"client certificate: {error}")
         else:
@@ -143,7 +160,7 @@ class Authenticators:
             reasons.append(f"token: {error}")
         raise Unauthenticated("; ".join(reasons))
 
-    def _by_certificate(self, der: bytes, now: datetime) -> Caller:
+    async def _by_certificate(self, der: bytes, now: datetime) -> Caller:
         svid = read_svid(der)
         if svid.identity.trust_domain != self._trust_domain():
             raise Rejected(f"{svid.identity} is of another trust domain")
@@ -153,6 +170,7 @@ class Authenticators:
         return Caller(
             identity=svid.identity,
             authenticated="client certificate",
+            pod_uid=await self._certificates.review(svid),
             serial_number=svid.serial_number,
         )
 

@@ -131,6 +131,7 @@ class CertificateService:
                 caller.identity,
                 timedelta(seconds=seconds),
                 authenticated=caller.authenticated,
+                pod=caller.pod_uid,
             )
         except MutuaError as error:
             self.counts["csr_sign_err_count"] += 1

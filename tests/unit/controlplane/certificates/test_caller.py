@@ -8,6 +8,7 @@ from typing_extensions import override
 from mutua.controlplane.certificates.caller import (
     Authenticators,
     Caller,
+    CertificateReviewer,
     ReviewedUser,
     Shown,
     TokenReviewer,
@@ -18,7 +19,7 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
 from mutua.identity.keys import Malformed
-from mutua.identity.svid import read_svid
+from mutua.identity.svid import Svid, read_svid
 from mutua.identity.x509 import parse_certificates, self_signed_ca
 from mutua.testing.clock import ManualClock
 
@@ -40,9 +41,21 @@ class Reviews(TokenReviewer):
         return self.known[token]
 
 
+class Certificates(CertificateReviewer):
+    """Says that every certificate is of pod 7."""
+
+    @override
+    async def review(self, svid: Svid) -> str:
+        return "7"
+
+
 def authenticators(clock: ManualClock, **known: ReviewedUser) -> Authenticators:
     return Authenticators(
-        Reviews(**known), trust_domain=lambda: "cluster.local", clock=clock, clusters=("one",)
+        Reviews(**known),
+        Certificates(),
+        trust_domain=lambda: "cluster.local",
+        clock=clock,
+        clusters=("one",),
     )
 
 
@@ -97,7 +110,8 @@ async def test_nobody_vouches(shown: Shown, why: str) -> None:
 async def test_a_certificate_counts_while_it_is_valid() -> None:
     clock = ManualClock()
     who, shown = authenticators(clock), Shown(certificate=der(clock))
-    assert (await who.authenticate(shown)).authenticated == "client certificate"
+    caller = await who.authenticate(shown)
+    assert (caller.authenticated, caller.pod_uid) == ("client certificate", "7")
 
     clock.advance(timedelta(hours=24))
 
