@@ -1,8 +1,12 @@
 """Istio's CSR service in a real mesh: pods ask over the network, with the tokens they have."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,6 +188,92 @@ def test_proxies_with_an_rsa_and_a_p384_key_talk(mesh: RunningMesh) -> None:
         call += ["curl", "-sf", f"http://{server}:8000/"]
         answered = partial(mesh.kubectl, *call, check=False)
         eventually(lambda: answered().returncode == 0, f"{caller} reaches {server}, STRICT")  # noqa: B023
+
+
+MINE = "/tmp/mine"
+"""Folder in the robot's container with the certificate that it fetched."""
+
+
+@pytest.fixture
+def fetched(mesh: RunningMesh) -> int:
+    """Return the serial number of a certificate that the robot fetched, and can use."""
+    chain = ask(mesh, "outside/robot", TOKEN, "x", MINE)["chain"]
+    eventually(lambda: is_let_in(mesh), "the robot reaches a STRICT server by itself")
+    return x509.load_pem_x509_certificate(chain[0].encode()).serial_number
+
+
+def in_robot(*argv: str) -> list[str]:
+    return ["exec", "-i", "-n", "outside", "robot", "-c", "app", "--", *argv]
+
+
+def is_let_in(mesh: RunningMesh) -> bool:
+    argv = ["curl", "-skf", "--max-time", "5", "--cert", f"{MINE}/chain.pem"]
+    argv += ["--key", f"{MINE}/key.pem", f"https://{address(mesh)}:8000/"]
+    return mesh.kubectl(*in_robot(*argv), check=False).returncode == 0
+
+
+def address(mesh: RunningMesh) -> str:
+    return str(mesh.get("pod", "client", "-n", "shop")["status"]["podIP"])
+
+
+@contextmanager
+def conversation(mesh: RunningMesh) -> Iterator[subprocess.Popen[bytes]]:
+    """Keep a TLS connection of the robot open, until somebody else ends it."""
+    argv = ["openssl", "s_client", "-connect", f"{address(mesh)}:8000", "-quiet"]
+    argv += ["-cert", f"{MINE}/chain.pem", "-key", f"{MINE}/key.pem"]
+    with subprocess.Popen(
+        ["kubectl", *in_robot(*argv)],
+        env=mesh.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"GET / HTTP/1.1\r\nhost: client\r\n\r\n")
+        running.stdin.flush()
+        assert running.stdout.readline().startswith(b"HTTP/1.1 200")
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def test_a_kick_by_pod_takes_what_the_pod_fetched_itself(mesh: RunningMesh, fetched: int) -> None:
+    with conversation(mesh) as open_one:
+        mesh.mutua("kick", "robot.outside")
+
+        assert open_one.wait(20) is not None, "a connection is left open"
+    (kick,) = mesh.get("revocations", "-n", "istio-system")["items"]
+    assert f"{fetched:032x}" in {one["serialNumber"] for one in kick["status"]["certificates"]}
+    for _ in ("now", "after a restart of the daemon"):
+        assert not is_let_in(mesh)
+        for proof in (MINE, TOKEN):
+            assert ask(mesh, "outside/robot", proof, "x")["status"] == "PERMISSION_DENIED"
+        os.kill(mesh.daemon_pid(), signal.SIGKILL)
+        mesh.up()
+
+    mesh.mutua("kick", "--undo", "robot.outside")
+
+    eventually(lambda: is_let_in(mesh), "the robot is let in again")
+    assert mesh.mutua("ca", "audit", "verify").stdout.endswith("the chain is whole\n")
+
+
+def test_a_certificate_does_not_outlive_its_pod_by_renewing_itself(
+    mesh: RunningMesh, fetched: int
+) -> None:
+    argv = in_robot("cat", f"{MINE}/chain.pem", f"{MINE}/key.pem")
+    stolen = mesh.kubectl(*argv).stdout
+    keep = f"mkdir -p {MINE}; cat > {MINE}/chain.pem; cp {MINE}/chain.pem {MINE}/key.pem"
+    assert "chain" in ask(mesh, "outside/robot", MINE, "x")
+
+    mesh.kubectl("delete", "pod", "robot", "-n", "outside", "--wait=true")
+    mesh.apply(MANIFEST)
+    mesh.kubectl("wait", "--for=condition=Ready", "pod/robot", "-n", "outside", "--timeout=60s")
+    mesh.kubectl(*in_robot("sh", "-c", keep), stdin=stolen)
+
+    assert ask(mesh, "outside/robot", MINE, "x")["status"] == "UNAUTHENTICATED"
+    assert "chain" in ask(mesh, "outside/robot", TOKEN, "x")
 
 
 def test_the_port_is_not_the_hosts(mesh: RunningMesh) -> None:

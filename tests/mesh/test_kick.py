@@ -20,6 +20,7 @@ from mutua.testing.running_mesh import RunningMesh, eventually
 
 BAD = "spiffe://cluster.local/ns/shop/sa/bad"
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
+CHAIN = "/etc/certs/cert-chain.pem"
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_a_kicked_certificate_ends_its_connections_and_its_pod_gets_another(
 
 
 def served_serial(mesh: RunningMesh, pod: str) -> str:
-    argv = ("openssl", "x509", "-noout", "-serial", "-in", "/etc/certs/cert-chain.pem")
+    argv = ("openssl", "x509", "-noout", "-serial", "-in", CHAIN)
     said = mesh.kubectl("exec", pod, "-n", "shop", "-c", "istio-proxy", "--", *argv).stdout
     return said.strip().partition("=")[2]
 
@@ -166,6 +167,40 @@ def test_a_kick_survives_the_daemon_and_a_new_pod(shop: RunningMesh) -> None:
 
     shop.mutua("kick", "--undo", BAD)
     wait_connected(shop, "bad")
+
+
+def test_a_kick_survives_a_change_of_the_trust_domain(shop: RunningMesh) -> None:
+    shop.mutua("kick", BAD)
+    wait_cut_off(shop, "bad")
+    try:
+        trust_domain(shop, "td2", "cluster.local")
+        eventually(lambda: "//td2/" in identity_of(shop, "good"), "the new trust domain")
+
+        stays_cut_off(shop, "bad")
+        shop.kubectl("delete", "pod", pod_of(shop, "bad"), "-n", "shop", "--wait=true")
+        eventually(
+            lambda: "spiffe://td2/ns/shop/sa/bad gets no certificate" in shop.daemon_log(),
+            "the successor asked for a certificate",
+        )
+        assert not connections(shop, "bad")
+
+        shop.mutua("kick", "--undo", BAD.replace("cluster.local", "td2"))
+        wait_connected(shop, "bad")
+    finally:
+        trust_domain(shop, "cluster.local", "td2")
+    eventually(lambda: "//cluster.local/" in identity_of(shop, "good"), "the old trust domain")
+
+
+def trust_domain(mesh: RunningMesh, name: str, alias: str) -> None:
+    text = f"trustDomain: {name}\ntrustDomainAliases: [{alias}]\n"
+    patch = json.dumps({"data": {"mesh": text}})
+    mesh.kubectl("patch", "cm", "istio", "-n", "istio-system", "--type=merge", "-p", patch)
+
+
+def identity_of(mesh: RunningMesh, name: str) -> str:
+    argv = ("openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", CHAIN)
+    pod = pod_of(mesh, name)
+    return mesh.kubectl("exec", pod, "-n", "shop", "-c", "istio-proxy", "--", *argv).stdout
 
 
 @pytest.mark.parametrize("what", ["root", "intermediate"])

@@ -1,6 +1,6 @@
 """Revocation: who is not to be trusted any longer, although the authority certified it.
 
-    spiffeID       an identity: every workload that has it, now and later
+    spiffeID       an identity: every workload that has it, now and later, in whatever trust domain
     pod            one pod, by its uid: its successor is trusted again
     serialNumber   one certificate: its workload gets another one
 
@@ -53,8 +53,13 @@ class Revocation:
     certificates: Mapping[int, datetime]
 
     def forbids(self, identity: SpiffeId, pod: str) -> bool:
-        """Tell whether a workload gets no certificate any longer."""
-        return identity == self.identity or (bool(self.pod) and pod == self.pod)
+        """Tell whether a workload gets no certificate any longer.
+
+        The trust domain does not count: this mesh certifies one at a time, and an account that is
+        cut off has to stay so when the mesh moves to another one.
+        """
+        is_it = self.identity is not None and identity.account == self.identity.account
+        return is_it or (bool(self.pod) and pod == self.pod)
 
 
 def parse_serial(text: str) -> int:

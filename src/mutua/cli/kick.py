@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import click
@@ -102,7 +102,9 @@ def _kick(client: Client, target: str, namespace: str, reason: str, timeout: flo
 
 
 def _undo(client: Client, target: str, namespace: str) -> None:
-    existing = {one["metadata"]["name"] for one in list_objects(client, REVOCATIONS, NAMESPACE)}
+    existing = {
+        one["metadata"]["name"]: one["spec"] for one in list_objects(client, REVOCATIONS, NAMESPACE)
+    }
     names = [target] if target in existing else _named(client, target, namespace, existing)
     if not names:
         raise NotFound(f"nothing is revoked for {target!r}", hint="mutua kick --list")
@@ -111,9 +113,20 @@ def _undo(client: Client, target: str, namespace: str) -> None:
         click.echo(f"revocation/{one} taken back")
 
 
-def _named(client: Client, target: str, namespace: str, existing: set[str]) -> list[str]:
-    found = {object_name(spec) for spec in _subjects(client, target, namespace)}
-    return sorted(found & existing)
+def _named(
+    client: Client, target: str, namespace: str, existing: Mapping[str, Object]
+) -> list[str]:
+    meant = {key_of(spec) for spec in _subjects(client, target, namespace)}
+    return sorted(name for name, spec in existing.items() if key_of(spec) in meant)
+
+
+def key_of(spec: Object) -> tuple[str, ...] | int:
+    """Return what two specs have in common that cut off the same; see `Revocation.forbids`."""
+    if pod := spec.get("pod"):
+        return (str(pod["uid"]),)
+    if identity := spec.get("spiffeID"):
+        return parse_spiffe_id(identity).account
+    return parse_serial(spec["serialNumber"])
 
 
 def _show(revocations: list[Object], output: str) -> None:

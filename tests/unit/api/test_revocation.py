@@ -26,6 +26,13 @@ def test_an_identity_forbids_all_who_have_it() -> None:
     assert not found.forbids(SpiffeId("cluster.local", "shop", "good"), "1")
 
 
+def test_a_mesh_that_moves_to_another_trust_domain_takes_nothing_back() -> None:
+    found = parse_revocation(revocation({"spiffeID": str(BAD)}))
+
+    assert found.forbids(SpiffeId("td2", "shop", "bad"), "1")
+    assert not found.forbids(SpiffeId("td2", "bad", "shop"), "1")
+
+
 def test_a_pod_is_meant_by_its_uid() -> None:
     found = parse_revocation(revocation({"pod": {"namespace": "n", "name": "p", "uid": "1"}}))
 

@@ -1,7 +1,7 @@
 """Who asks for a certificate?  Istio's authenticators, in Istio's order.
 
-    client certificate that the TLS stack verified  ─► one SPIFFE ID of this trust domain, valid now,
-                                                       of an account and a pod that still exist
+    client certificate that the TLS stack verified  ─► one SPIFFE ID of this trust domain, valid
+                                                       now, of an account and pod that still exist
     else `authorization: Bearer …`                  ─► TokenReview with audience istio-ca
     else                                            ─► Unauthenticated, naming what each one missed
 
