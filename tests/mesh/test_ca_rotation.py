@@ -6,6 +6,7 @@ daemon is killed in the middle, an Envoy is stopped, and the rotation goes on.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,30 @@ def test_a_ca_of_ones_own_is_adopted_live_renewed_and_left_again(
     assert "Other Intermediate CA" in second
     assert status(town)["issuing"]["source"] == "self-signed"
     assert processes(town) == pids
+
+
+def test_below_a_ca_that_ends_soon_connections_end_sooner(
+    town: RunningMesh, tmp_path: Path
+) -> None:
+    script = SCRIPT.read_text().replace("-days 730", "-days 1")
+    subprocess.run(["sh", "-c", script, SCRIPT.name], cwd=tmp_path, check=True, capture_output=True)
+    files = [f"--from-file={tmp_path / name}" for name in FILES]
+    argv = ("create", "secret", "generic", "cacerts", "-n", "istio-system", *files)
+    assert limits(town, "web") == {"34560s"}  # 40 % of a day
+    try:
+        town.kubectl(*argv)
+        eventually(lambda: limits(town, "web") == {"17280s"}, "40 % of half a day")
+    finally:
+        town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+        town.mutua("ca", "rotate", "root")
+    eventually(lambda: limits(town, "web") == {"34560s"}, "40 % of a day")
+
+
+def limits(mesh: RunningMesh, name: str) -> set[str]:
+    """Return how long a proxy lets connections with mutual TLS live that it accepts."""
+    argv = ("exec", "-n", "turn", name, "-c", "istio-proxy", "--", "curl", "-s")
+    dump = mesh.kubectl(*argv, "http://127.0.0.1:15000/config_dump?resource=dynamic_listeners")
+    return set(re.findall(r'"max_connection_duration": "([^"]+)"', dump.stdout))
 
 
 def test_a_revocation_list_that_is_plugged_in_is_honoured(

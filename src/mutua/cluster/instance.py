@@ -12,7 +12,8 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,7 @@ from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.journal import Issuance
 from mutua.identity.keys import Malformed
 from mutua.identity.keystore import KeyStore
+from mutua.identity.renewal import effective_ttl
 from mutua.identity.rotation import CaState
 from mutua.lifecycle.supervisor import Ready, Service, supervise
 from mutua.model.settings import MeshSettings
@@ -70,8 +72,10 @@ from mutua.telemetry import certificates
 from mutua.telemetry import metrics as names
 from mutua.telemetry.certificates import Sample
 from mutua.telemetry.metrics import Metrics
-from mutua.xds.compile.lifetime import SERVER_SHARE
 from mutua.xds.sighting import Sighting
+
+TICK: Final = 1.0
+"""Seconds between two looks at how long the signing CA lasts."""
 
 LOCAL: Final = frozenset({"pod socket", "control plane", "coherence check"})
 """How those authenticate whose certificates this daemon renews itself."""
@@ -243,7 +247,6 @@ class ControlPlaneInstance:
             is_presented=around.agent.presents,
             held=lambda: [one.uid for one in around.agent.workloads()],
             addresses=self._revoker.addresses,
-            graceful=around.ttl * SERVER_SHARE,
         )
         self._gate.listener = self._reaper.certified
         self._guard = Guard(store, clock, lambda: self._plane.snapshot, around.record_policy)
@@ -329,19 +332,30 @@ class ControlPlaneInstance:
         live, changed = self._around.settings, asyncio.Event()
 
         def follow() -> None:
-            self._settings.put(live.current)
+            self._adopt_settings()
             changed.set()
 
         unsubscribe = live.subscribe(follow)
         try:
             follow()
             while True:
-                changed.clear()
-                self._trust.trust_also(peer_authorities(live.current.ca_certificates))
-                ready()
-                await changed.wait()
+                if changed.is_set():
+                    changed.clear()
+                    self._trust.trust_also(peer_authorities(live.current.ca_certificates))
+                    ready()
+                self._adopt_settings()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await changed.wait()
         finally:
             unsubscribe()
+
+    def _adopt_settings(self) -> None:
+        """Put the settings into force, with the lifetime that the signing CA's end allows."""
+        around = self._around
+        left = self._authority.material.not_after - around.clock.now()
+        ttl = effective_ttl(around.ttl, left).total_seconds()
+        self._settings.put(replace(around.settings.current, workload_cert_ttl=ttl))
 
     async def _serve_authority(self, ready: Ready) -> None:
         issuer = self._around.issuer

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from mutua.identity.keys import Malformed, require_supported, signature_hash
+from mutua.identity.renewal import Validity
 from mutua.identity.x509 import Credential, authority_key_identifier
 
 LIFETIME: Final = timedelta(days=100)
@@ -166,8 +167,8 @@ def lists_in(text: str) -> str:
     return "".join(map(_pem, found))
 
 
-def leaf_facts(chain_pem: str) -> tuple[int, datetime]:
-    """Return serial number and last instant of the first certificate of a chain.
+def leaf_facts(chain_pem: str) -> tuple[int, Validity]:
+    """Return serial number and validity of the first certificate of a chain.
 
     Raises:
         Malformed: There is none.
@@ -176,7 +177,9 @@ def leaf_facts(chain_pem: str) -> tuple[int, datetime]:
         leaf = x509.load_pem_x509_certificate(chain_pem.encode())
     except ValueError as error:
         raise Malformed("not a PEM certificate") from error
-    return leaf.serial_number, leaf.not_valid_after_utc
+    return leaf.serial_number, Validity(
+        not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
+    )
 
 
 def _is_of(one: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

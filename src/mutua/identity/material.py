@@ -90,6 +90,11 @@ class SigningMaterial:
         object.__setattr__(self, "intermediates", () if pems == (self.anchor,) else pems)
 
     @property
+    def not_after(self) -> datetime:
+        """The signer's last instant, UTC."""
+        return self.certificate.not_valid_after_utc
+
+    @property
     def is_authority(self) -> bool:
         """Tell whether the signer's certificate says that it may sign."""
         try:

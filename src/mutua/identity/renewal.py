@@ -30,6 +30,9 @@ JITTER_FRACTION: Final = 0.1
 Source: SPIRE pkg/common/rotationutil `jitterHalfLifeDelta`.
 """
 
+SHORTEST: Final = timedelta(minutes=1)
+"""Effective lifetime that is not halved any more: who has less left has to be renewed now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
@@ -53,6 +56,20 @@ class Validity:
     def lifetime(self) -> timedelta:
         """The length of the interval."""
         return self.not_after - self.not_before
+
+
+def effective_ttl(ttl: timedelta, left: timedelta) -> timedelta:
+    """Return what certificates live at least, as their signer's end shortens them.
+
+    In steps of a half, because proxies are told and should not be all the time.
+
+    Args:
+        ttl: What they would live.
+        left: Until the signer's end.
+    """
+    while ttl > max(left, SHORTEST):
+        ttl /= 2
+    return ttl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ class MeshSettings(MeshConfig):
 
     Attributes:
         dns_domain: Suffix of the names of Services.
-        workload_cert_ttl: Seconds that workload certificates live.
+        workload_cert_ttl: Seconds that workload certificates live at least; the end of the CA may
+            make it less than was asked for.
     """
 
     dns_domain: str = "cluster.local"

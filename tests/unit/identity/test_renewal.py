@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mutua.identity.renewal import Validity, renewal_instant, schedule
+from mutua.identity.renewal import SHORTEST, Validity, effective_ttl, renewal_instant, schedule
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = Validity(not_before=T0, not_after=T0 + timedelta(hours=20))
@@ -81,3 +81,14 @@ def test_zones_do_not_matter() -> None:
     )
 
     assert renewal_instant(moved, draw=0.3) == renewal_instant(DAY, draw=0.3)
+
+
+@given(
+    ttl=st.integers(1, 90 * 86400).map(lambda s: timedelta(seconds=s)),
+    left=st.integers(-10, 3650 * 86400).map(lambda s: timedelta(seconds=s)),
+)
+def test_what_the_signers_end_leaves_of_a_lifetime(ttl: timedelta, left: timedelta) -> None:
+    found = effective_ttl(ttl, left)
+
+    assert found <= max(left, SHORTEST)
+    assert found == ttl or found * 2 > max(left, SHORTEST)  # by no more than a half

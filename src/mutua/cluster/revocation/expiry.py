@@ -16,25 +16,29 @@ Pure: instants and names of connections are arguments.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
+
+from mutua.identity.renewal import Validity
+from mutua.xds.compile.lifetime import SERVER_SHARE
 
 MOST_PER_POD: Final = 16
 """Certificates whose connections are remembered of one pod: one per half-life."""
 
 
-def limit(not_after: datetime, *, replaced: datetime, graceful: timedelta) -> datetime:
+def limit(old: Validity, *, replaced: datetime) -> datetime:
     """Return until when connections may live that were open when their certificate was replaced.
 
     That is its end, or later, if it was replaced while it was valid but so late that HTTP
     connections could not end in order.  Whoever comes after the end has no time left.
 
     Args:
-        not_after: The last instant of the certificate that was replaced.
+        old: Of the certificate that was replaced.
         replaced: When it was.
-        graceful: How long HTTP connections live before they end by themselves.
     """
-    return max(not_after, replaced + graceful) if replaced < not_after else not_after
+    if replaced >= old.not_after:
+        return old.not_after
+    return max(old.not_after, replaced + old.lifetime * SERVER_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

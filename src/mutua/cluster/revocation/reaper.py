@@ -7,7 +7,7 @@ is the word of the server's proxy, which reports them as long as they are open.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from mutua.cluster.revocation.closing import Connections
@@ -48,7 +48,6 @@ class Reaper:
         is_presented: Callable[[str], bool],
         held: Callable[[], Collection[str]],
         addresses: Callable[[], Mapping[str, str]],
-        graceful: timedelta,
     ) -> None:
         """Prepare.
 
@@ -58,14 +57,12 @@ class Reaper:
             is_presented: Tells whether a pod's proxy has taken its newest certificate up.
             held: Returns the uids of all pods that certificates are held for.
             addresses: Returns the addresses of all pods with a proxy, by uid.
-            graceful: How long HTTP connections live before they end by themselves.
         """
         self._clock = clock
         self._network = network
         self._is_presented = is_presented
         self._held = held
         self._addresses = addresses
-        self._graceful = graceful
         self._deadlines = Deadlines()
         self._renewed: asyncio.Queue[tuple[Leaf, datetime, float]] = asyncio.Queue()
         self._looking = asyncio.Lock()  # one pod after the other
@@ -75,7 +72,7 @@ class Reaper:
         """Take note of a certificate, and of the one that it replaces."""
         self._deadlines.certified(new.pod, new.not_after)
         if old is not None:
-            end = limit(old.not_after, replaced=self._clock.now(), graceful=self._graceful)
+            end = limit(old.validity, replaced=self._clock.now())
             self._renewed.put_nowait((old, end, asyncio.get_running_loop().time()))
 
     def hear(self, sighting: Sighting) -> None:

@@ -21,6 +21,7 @@ from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import IssuedChain
 from mutua.identity.crl import leaf_facts
 from mutua.identity.keys import Malformed
+from mutua.identity.renewal import Validity
 
 MOST_PER_POD: Final = 16
 """Unexpired certificates remembered of one pod; a renewal comes at the half-life of the last."""
@@ -40,13 +41,18 @@ class Leaf:
         pod: Uid of the pod that has it.
         identity: Whom it names.
         serial: Its number.
-        not_after: Its last instant, UTC.
+        validity: Its first and last instant.
     """
 
     pod: str
     identity: SpiffeId
     serial: int
-    not_after: datetime
+    validity: Validity
+
+    @property
+    def not_after(self) -> datetime:
+        """Its last instant, UTC."""
+        return self.validity.not_after
 
 
 class Register:
@@ -143,7 +149,7 @@ class Gate(CertificateIssuer):
             )
         issued = await self._issuer.sign(csr_pem, workload)
         serial = int(issued.serial_number, 16)
-        new = Leaf(workload.uid, workload.identity, serial, issued.validity.not_after)
+        new = Leaf(workload.uid, workload.identity, serial, issued.validity)
         self._register.note(new)
         self.listener(new, old)
         return issued
@@ -154,9 +160,9 @@ class Gate(CertificateIssuer):
             return None
         try:
             chain = (workload.certs_dir / CHAIN).read_text()
-            serial, not_after = leaf_facts(chain)
+            serial, validity = leaf_facts(chain)
         except (OSError, Malformed, UnicodeDecodeError):
             return None
-        leaf = Leaf(workload.uid, workload.identity, serial, not_after)
+        leaf = Leaf(workload.uid, workload.identity, serial, validity)
         self._register.note(leaf)
         return leaf

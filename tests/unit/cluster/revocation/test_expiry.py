@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from mutua.cluster.revocation.expiry import Deadlines, Due, limit
+from mutua.identity.renewal import Validity
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -49,10 +50,10 @@ def test_a_pod_that_is_gone_is_due_no_more() -> None:
 
 
 def test_a_late_renewal_leaves_http_connections_the_time_to_end_in_order() -> None:
-    graceful = 4 * MINUTE  # of a certificate of ten minutes
+    old = Validity(not_before=NOW - 10 * MINUTE, not_after=NOW)
 
     def limit_of(replaced: datetime) -> datetime:
-        return limit(NOW, replaced=replaced, graceful=graceful)
+        return limit(old, replaced=replaced)
 
     assert limit_of(NOW - 5 * MINUTE) == NOW
     assert limit_of(NOW - 4 * MINUTE) == NOW

@@ -8,6 +8,7 @@ import pytest
 from mutua.cluster.revocation.reaper import PATIENCE, TICK, Reaper
 from mutua.cluster.revocation.register import Leaf
 from mutua.foundation.spiffe import parse_spiffe_id
+from mutua.identity.renewal import Validity
 from mutua.runtime.network.capture import INBOUND_PORT
 from mutua.runtime.network.connections import Connection, Meant
 from mutua.testing.clock import ManualClock
@@ -39,7 +40,9 @@ class Network:
 
 
 def leaf(uid: str, serial: int, not_after: datetime) -> Leaf:
-    return Leaf(uid, parse_spiffe_id(f"spiffe://cluster.local/ns/shop/sa/{uid}"), serial, not_after)
+    identity = parse_spiffe_id(f"spiffe://cluster.local/ns/shop/sa/{uid}")
+    validity = Validity(not_before=not_after - LIFETIME, not_after=not_after)
+    return Leaf(uid, identity, serial, validity)
 
 
 @asynccontextmanager
@@ -50,7 +53,6 @@ async def reaping(clock: ManualClock, network: Network, *stuck: str) -> AsyncIte
         is_presented=lambda uid: uid not in stuck,
         held=lambda: ADDRESSES,
         addresses=lambda: ADDRESSES,
-        graceful=LIFETIME * 0.4,
     )
     running = asyncio.create_task(reaper.run(lambda: None))
     yield reaper

@@ -12,6 +12,7 @@ from mutua.foundation.errors import Unavailable
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.csr import new_request
+from mutua.identity.renewal import Validity
 from mutua.identity.x509 import self_signed_ca
 from mutua.testing.clock import ManualClock
 
@@ -22,6 +23,10 @@ GOOD = SpiffeId("cluster.local", "shop", "good")
 
 def revocation(*, identity: SpiffeId | None = None, pod: str = "", serial: int = 0) -> Revocation:
     return Revocation(uid="u", name="r", identity=identity, pod=pod, serial=serial, certificates={})
+
+
+def until(end: datetime) -> Validity:
+    return Validity(not_before=end - timedelta(days=1), not_after=end)
 
 
 def gate(register: Register) -> Gate:
@@ -59,7 +64,7 @@ async def test_who_is_revoked_gets_nothing_and_everybody_else_does(what: Revocat
 async def test_a_revoked_certificate_is_replaced() -> None:
     register = Register()
     register.revise([revocation(serial=7)])
-    register.note(Leaf("1", BAD, 7, NOW + timedelta(hours=1)))
+    register.note(Leaf("1", BAD, 7, until(NOW + timedelta(hours=1))))
 
     await gate(register).sign(new_request(BAD).csr_pem, workload(BAD))
 
@@ -85,7 +90,7 @@ async def test_what_an_earlier_daemon_issued_is_found_when_its_pod_is_refused(
 
 def test_what_has_expired_is_forgotten() -> None:
     register = Register()
-    register.note(Leaf("1", BAD, 7, NOW))
+    register.note(Leaf("1", BAD, 7, until(NOW)))
 
     register.forget(NOW)
 

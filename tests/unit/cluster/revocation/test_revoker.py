@@ -14,6 +14,7 @@ from mutua.api.revocation import NAMESPACE
 from mutua.cluster.revocation.register import Leaf, Register
 from mutua.cluster.revocation.revoker import KEPT, Revoker
 from mutua.foundation.spiffe import SpiffeId
+from mutua.identity.renewal import Validity
 from mutua.runtime.network.connections import Connection, Meant
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import START, ManualClock
@@ -63,7 +64,7 @@ async def revoking(
     store, register = MemoryStore(clock), Register()
     made = await store.create(PODS, pod("shop", "bad", ADDRESS))
     around.uid = made["metadata"]["uid"]
-    register.note(Leaf(around.uid, BAD, 7, START + HOUR))
+    register.note(Leaf(around.uid, BAD, 7, Validity(not_before=START, not_after=START + HOUR)))
     subjects: dict[str, Any] = {
         "pod": {"namespace": "shop", "name": "bad", "uid": around.uid},
         "spiffeID": str(BAD),
