@@ -1,5 +1,8 @@
 """No connection outlives the certificate it was made with; requests do not notice."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +64,26 @@ def test_what_does_not_end_by_itself_ends_with_its_certificate(mesh: RunningMesh
         assert max(ended(mesh, kind)) < TTL + LATE, kind
         # Not before the half of a life: somebody who uses it should not be disturbed needlessly.
         assert min(ended(mesh, kind)) > TTL * 0.4, kind
+
+
+def test_a_restart_of_the_daemon_prolongs_nothing(mesh: RunningMesh) -> None:
+    def aged() -> Lasting | None:
+        """Return a connection whose certificate has been replaced, and ends soon."""
+        now = time.time()
+        open_now = [one for one in lasting(mesh, "good") if one.ended is None]
+        old = [one for one in open_now if one.kind == "tcp" and now - one.begun > 0.6 * TTL]
+        return old[0] if old and now - old[0].begun < 0.8 * TTL else None
+
+    found = eventually(aged, "a connection of some age", patience=4 * TTL)
+
+    os.kill(mesh.daemon_pid(), signal.SIGKILL)
+    mesh.up("--workload-cert-ttl", f"{TTL:.0f}s")
+
+    def end() -> float | None:
+        same = (one for one in lasting(mesh, "good") if one.begun == found.begun)
+        return next((one.ended for one in same if one.kind == "tcp"), None)
+
+    assert eventually(end, "it has ended", patience=2 * TTL) - found.begun < TTL + LATE
 
 
 def test_requests_do_not_notice(mesh: RunningMesh) -> None:

@@ -201,6 +201,7 @@ class Mesh:
             ttl=ttl,
             reviews=TokenReviews(TokenReviewer(self.registry, self._signer, clock)),
             front=layout.run / "ca.sock",
+            deadlines=layout.run / "deadlines.json",
         )
         self._containers = HostedContainers(
             outside.shim, lambda stop, ready: ControlPlaneInstance(around).run(stop, ready), clock

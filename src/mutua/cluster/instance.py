@@ -31,6 +31,7 @@ from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.view import View
 from mutua.cluster.istiod import MONITORING_PORT
 from mutua.cluster.monitoring import Monitoring
+from mutua.cluster.revocation.kept import DeadlineFile
 from mutua.cluster.revocation.reaper import Reaper
 from mutua.cluster.revocation.register import Gate, Register
 from mutua.cluster.revocation.revoker import Revoker
@@ -136,6 +137,7 @@ class Surroundings:
         ttl: Of workload certificates.
         reviews: Tells whom a token speaks for.
         front: Path of the socket between the CSR service's TLS and its gRPC.
+        deadlines: Path of the file that says when older connections have to end.
     """
 
     store: ObjectStore
@@ -157,6 +159,7 @@ class Surroundings:
     ttl: timedelta
     reviews: TokenReviewer
     front: Path
+    deadlines: Path
 
 
 class ControlPlaneInstance:
@@ -247,6 +250,7 @@ class ControlPlaneInstance:
             is_presented=around.agent.presents,
             held=lambda: [one.uid for one in around.agent.workloads()],
             addresses=self._revoker.addresses,
+            kept=DeadlineFile(around.deadlines),
         )
         self._gate.listener = self._reaper.certified
         self._guard = Guard(store, clock, lambda: self._plane.snapshot, around.record_policy)

@@ -14,10 +14,10 @@ connections were begun too shortly before the expiry; they get the time that the
 Pure: instants and names of connections are arguments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from mutua.identity.renewal import Validity
 from mutua.xds.compile.lifetime import SERVER_SHARE
@@ -60,13 +60,23 @@ class Deadlines:
     def __init__(self) -> None:
         self._ends: dict[str, datetime] = {}
         self._noted: dict[str, list[tuple[datetime, frozenset[int]]]] = {}
+        self._replaced: dict[str, list[datetime]] = {}
 
     def certified(self, pod: str, not_after: datetime) -> None:
         """Take note that a pod has got a certificate that ends then."""
         self._ends[pod] = not_after
 
+    def replaced(self, pod: str, not_after: datetime) -> None:
+        """Take note that a certificate was replaced; `note` follows."""
+        replaced = self._replaced.setdefault(pod, [])
+        replaced.append(not_after)
+        del replaced[:-MOST_PER_POD]
+
     def note(self, pod: str, not_after: datetime, cookies: frozenset[int]) -> None:
         """Take note of what was open when a certificate was replaced that ends then."""
+        left = [one for one in self._replaced.pop(pod, ()) if one != not_after]
+        if left:
+            self._replaced[pod] = left
         noted = self._noted.setdefault(pod, [])
         if cookies:
             noted.append((not_after, cookies))
@@ -76,11 +86,40 @@ class Deadlines:
         """Forget a pod."""
         self._ends.pop(pod, None)
         self._noted.pop(pod, None)
+        self._replaced.pop(pod, None)
 
     @property
-    def pods(self) -> frozenset[str]:
-        """Every pod that something is known of."""
-        return frozenset(self._ends) | frozenset(self._noted)
+    def unnoted(self) -> list[tuple[str, datetime]]:
+        """Pods and ends of certificates that were replaced, where `note` has not followed yet."""
+        return [(pod, end) for pod, ends in self._replaced.items() for end in ends]
+
+    def dump(self) -> dict[str, Any]:
+        """Return all of it, by pod, as JSON values."""
+        return {
+            pod: {
+                "ends": self._ends[pod].isoformat() if pod in self._ends else "",
+                "replaced": [end.isoformat() for end in self._replaced.get(pod, ())],
+                "noted": [(end.isoformat(), [*names]) for end, names in self._noted.get(pod, ())],
+            }
+            for pod in self._ends.keys() | self._noted.keys() | self._replaced.keys()
+        }
+
+    @classmethod
+    def load(cls, dumped: Mapping[str, Any]) -> "Deadlines":
+        """Return what was dumped.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: Nothing that `dump` returned.
+        """
+        found = cls()
+        for pod, known in dumped.items():
+            if known["ends"]:
+                found.certified(pod, datetime.fromisoformat(known["ends"]))
+            for end, cookies in known["noted"]:
+                found.note(pod, datetime.fromisoformat(end), frozenset(map(int, cookies)))
+            for end in known["replaced"]:
+                found.replaced(pod, datetime.fromisoformat(end))
+        return found
 
     def due(self, now: datetime) -> Iterator[Due]:
         """Yield what must end now.

@@ -27,6 +27,7 @@ from mutua.api.revocation import NAMESPACE, Revocation, parse_revocation, serial
 from mutua.api.verdict import Invalid
 from mutua.cluster.revocation.closing import Connections, close_connections
 from mutua.cluster.revocation.register import Register
+from mutua.controlplane.ledger.party import has_sidecar
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
@@ -264,14 +265,16 @@ class Revoker:
     def addresses(self, others: Iterable[str] = ()) -> dict[str, str]:
         """Return the address of every pod with a proxy, by uid, and those of some others.
 
-        A pod without a proxy has an identity too, if it asked for a certificate itself.
+        A pod without a proxy has an identity too, if it asked for a certificate itself.  The
+        pods' objects tell, because after a start the agent has yet to find its workloads.
         """
-        known = {
-            pod["metadata"]["uid"]: (pod.get("status") or {}).get("podIP", "")
-            for pod in self._pods.list()
-        }
         uids = {*others, *(workload.uid for workload in self._holders.workloads())}
-        return {uid: known[uid] for uid in uids if known.get(uid)}
+        return {
+            pod["metadata"]["uid"]: pod["status"]["podIP"]
+            for pod in self._pods.list()
+            if (pod["metadata"]["uid"] in uids or has_sidecar(pod))
+            and (pod.get("status") or {}).get("podIP")
+        }
 
     async def _write_refusals(self) -> None:
         for uid in [*self._unwritten]:

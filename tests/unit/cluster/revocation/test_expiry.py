@@ -46,7 +46,7 @@ def test_a_pod_that_is_gone_is_due_no_more() -> None:
     deadlines.remove("web")
 
     assert [*deadlines.due(NOW)] == []
-    assert deadlines.pods == frozenset()
+    assert deadlines.dump() == {}
 
 
 def test_a_late_renewal_leaves_http_connections_the_time_to_end_in_order() -> None:
