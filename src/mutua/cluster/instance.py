@@ -26,6 +26,7 @@ from mutua.api.object import PODS
 from mutua.api.revocation import Revocation
 from mutua.cluster.adapters import CertificateReviews
 from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
+from mutua.cluster.certificates.counted import CountedIssuer
 from mutua.cluster.certificates.figures import certificate_figures
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.view import View
@@ -55,13 +56,11 @@ from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.controlplane.strict.guard import Guard, Record
 from mutua.foundation.clock import Clock
-from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.issuance_log import IssuanceLog
 from mutua.identity.journal import Issuance
-from mutua.identity.keys import Malformed
 from mutua.identity.keystore import KeyStore
 from mutua.identity.renewal import effective_ttl
 from mutua.identity.rotation import CaState
@@ -270,7 +269,7 @@ class ControlPlaneInstance:
             lambda: self._plane.conflicts.protocol_conflicts,
         )
         self.metrics.samples(certificates.HELP, self._certificate_samples)
-        self._authority.observe = self._count
+        self._issuer = CountedIssuer(self._gate, self.metrics.count)
         self._certificates = CertificateServer(
             CertificateService(
                 self._authority,
@@ -288,7 +287,7 @@ class ControlPlaneInstance:
                 ),
                 monotonic=time.monotonic,
                 refusal=self._refusal,
-                on_stranger=lambda: self.metrics.count(names.AUTHENTICATION_FAILURES),
+                count=self.metrics.count,
             ),
             ServingCertificate(self._authority, clock, self._bundle_in_force),
             around.front,
@@ -363,7 +362,7 @@ class ControlPlaneInstance:
 
     async def _serve_authority(self, ready: Ready) -> None:
         issuer = self._around.issuer
-        issuer.put(self._gate)
+        issuer.put(self._issuer)
         try:
             ready()
             await asyncio.Event().wait()
@@ -413,17 +412,6 @@ class ControlPlaneInstance:
             self._around.view[PODS].list(),
         )
         return certificates.samples(figures, self._around.clock.now())
-
-    def _count(self, failure: MutuaError | None) -> None:
-        """Note how a signing request ended."""
-        self.metrics.count(names.CSRS)
-        match failure:
-            case None:
-                self.metrics.count(names.ISSUED)
-            case Malformed():
-                self.metrics.count(names.PARSING_ERRORS)
-            case _:
-                self.metrics.count(names.SIGNING_ERRORS, failure.code)
 
     async def _serve_proxies(self, ready: Ready) -> None:
         sidecars = self._around.sidecars

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mutua.foundation.clock import Clock, StoppedClock
-from mutua.foundation.errors import Denied, MutuaError, Rejected
+from mutua.foundation.errors import Denied, Rejected
 from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.csr import proven_key
@@ -108,7 +108,6 @@ class Authority:
     Attributes:
         trust_domain: Whose identities it certifies; it may change.
         refusal: Returns why an identity gets no certificate, "" if it does.
-        observe: Told how every request ended: what it failed of, None when a chain was issued.
     """
 
     def __init__(
@@ -138,7 +137,6 @@ class Authority:
         self._listeners: list[Callable[[], None]] = []
         self.trust_domain = trust_domain
         self.refusal = refusal
-        self.observe: Callable[[MutuaError | None], None] = lambda _failure: None
 
     @classmethod
     def load_or_create(
@@ -232,13 +230,8 @@ class Authority:
             NotValidNow: The signing CA is not valid now.
             InvalidSvid: The result broke a rule; a bug, and nothing was issued.
         """
-        try:
-            issued = self._issue(csr_pem, identity, ttl)
-            self._write_down(issued, identity, authenticated, pod)
-        except MutuaError as failure:
-            self.observe(failure)
-            raise
-        self.observe(None)
+        issued = self._issue(csr_pem, identity, ttl)
+        self._write_down(issued, identity, authenticated, pod)
         return issued
 
     def _issue(self, csr_pem: str, identity: SpiffeId, ttl: timedelta) -> IssuedChain:

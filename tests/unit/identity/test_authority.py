@@ -15,7 +15,6 @@ from mutua.identity.authority import Authority, IssuedChain
 from mutua.identity.csr import new_request
 from mutua.identity.journal import Issuance, Journal
 from mutua.identity.keyfile import Damaged, write_credential
-from mutua.identity.keys import Malformed
 from mutua.identity.renewal import Validity
 from mutua.identity.validator import InvalidCertificate
 from mutua.identity.x509 import (
@@ -260,18 +259,6 @@ def test_a_leaf_is_not_accepted_as_a_root(tmp_path: Path, clock: ManualClock) ->
 
     with pytest.raises(Damaged, match="not a certificate authority"):
         Authority.load_or_create(tmp_path, TD, clock)
-
-
-def test_an_observer_is_told_how_every_request_ended(authority: Authority) -> None:
-    seen: list[str] = []
-    authority.observe = lambda failure: seen.append(failure.code if failure else "issued")
-
-    authority.sign(CSR, WEB)
-    for csr, identity in (("nonsense", WEB), (CSR, SpiffeId("other", "shop", "web"))):
-        with pytest.raises(Rejected):
-            authority.sign(csr, identity)
-
-    assert seen == ["issued", Malformed.code, Rejected.code]
 
 
 def test_a_server_s_certificate_that_a_bug_made_a_client_s_is_not_handed_out(

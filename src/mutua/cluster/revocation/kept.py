@@ -61,6 +61,6 @@ class DeadlineFile:
         draft = self._path.with_suffix(".new")
         content = json.dumps({"boot": self._boot, "pods": deadlines.dump()})
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
-        with Path(descriptor).open("w") as file:
+        with os.fdopen(descriptor, "w") as file:
             file.write(content)
         draft.replace(self._path)

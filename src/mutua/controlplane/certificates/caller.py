@@ -34,9 +34,23 @@ BEARER: Final = "bearer "
 
 
 class Unauthenticated(Denied):
-    """Nobody vouches for the caller."""
+    """Nobody vouches for the caller.
+
+    Attributes:
+        is_nobodys: The proof was good, but of an identity that no workload can have.
+    """
 
     code = "certificates.unauthenticated"
+
+    def __init__(self, message: str, *, is_nobodys: bool = False) -> None:
+        super().__init__(message)
+        self.is_nobodys = is_nobodys
+
+
+class NobodysIdentity(Rejected):
+    """Proof of an identity that no workload can have."""
+
+    code = "certificates.nobodys_identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +160,28 @@ class Authenticators:
         Raises:
             Unauthenticated: No authenticator knows them.
         """
-        reasons = []
+        reasons: list[str] = []
+        is_nobodys = False
         if shown.certificate:
             try:
                 return await self._by_certificate(shown.certificate, self._clock.now())
             except MutuaError as error:
                 reasons.append(f"client certificate: {error}")
+                is_nobodys = isinstance(error, NobodysIdentity)
         else:
             reasons.append("client certificate: none was shown")
         try:
             return await self._by_token(shown)
         except MutuaError as error:
             reasons.append(f"token: {error}")
-        raise Unauthenticated("; ".join(reasons))
+            is_nobodys = is_nobodys or isinstance(error, NobodysIdentity)
+        raise Unauthenticated("; ".join(reasons), is_nobodys=is_nobodys)
 
     async def _by_certificate(self, der: bytes, now: datetime) -> Caller:
-        svid = read_svid(der)
+        try:
+            svid = read_svid(der)
+        except MutuaError as error:
+            raise NobodysIdentity(str(error)) from error
         if svid.identity.trust_domain != self._trust_domain():
             raise Rejected(f"{svid.identity} is of another trust domain")
         # The handshake checked this too, but a connection may outlive its certificate.
@@ -185,8 +205,11 @@ class Authenticators:
         user = await self._tokens.review(token, AUDIENCE)
         parts = user.username.split(":")
         if SERVICE_ACCOUNTS not in user.groups or len(parts) != 4:
-            raise Rejected(f"{user.username} is not a service account")
-        identity = SpiffeId(self._trust_domain(), parts[2], parts[3])
+            raise NobodysIdentity(f"{user.username} is not a service account")
+        try:
+            identity = SpiffeId(self._trust_domain(), parts[2], parts[3])
+        except Rejected as error:
+            raise NobodysIdentity(str(error)) from error
         return Caller(
             identity=identity, authenticated="service account token", pod_uid=user.pod_uid
         )

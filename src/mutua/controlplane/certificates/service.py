@@ -10,13 +10,14 @@ Codes and messages are Istio's.  Details about a caller nobody vouches for go to
 Source: istio-semantics 4.2; istio security/pkg/server/ca/server.go.
 """
 
+import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
 from mutua.controlplane.certificates.caller import Authenticators, Caller, Shown, Unauthenticated
+from mutua.controlplane.certificates.counting import Count, counter_of
 from mutua.controlplane.certificates.messages import (
     CertificateRequest,
     NotARequest,
@@ -27,10 +28,23 @@ from mutua.controlplane.certificates.rate import RateLimit
 from mutua.foundation.errors import Denied, MutuaError, Rejected
 from mutua.identity.authority import MAX_TTL, Authority, IssuedChain
 from mutua.identity.validator import InvalidSvid
+from mutua.telemetry.metrics import (
+    AUTHENTICATION_FAILURES,
+    CSRS,
+    IDENTITY_ERRORS,
+    ISSUED,
+    PARSING_ERRORS,
+    SIGNING_ERRORS,
+)
 
 IMPERSONATION: Final = "ImpersonatedIdentity"
 SIGNER: Final = "CertSigner"
 """Keys of a request's metadata that Istio knows."""
+
+RATE_LIMITED: Final = "certificates.rate_limited"
+ANOTHER_SIGNER: Final = "certificates.another_signer"
+CANCELLED: Final = "certificates.cancelled"
+"""Labels of signing errors that are none of the authority's."""
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +54,19 @@ class Refused(MutuaError):
 
     Attributes:
         status: Name of the gRPC status code.
+        counted: Names and labels of the counters that it is counted by.
     """
 
     code = "certificates.refused"
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, *counted: tuple[str, str]) -> None:
         super().__init__(message)
         self.status = status
+        self.counted = counted
 
 
 class CertificateService:
-    """Answers calls.
-
-    Attributes:
-        counts: Calls by outcome, under the names of Istio's counters (without `citadel_server_`).
-    """
+    """Answers calls."""
 
     def __init__(
         self,
@@ -64,7 +76,7 @@ class CertificateService:
         monotonic: Callable[[], float],
         limit: RateLimit | None = None,
         refusal: Callable[[Caller], str] = lambda _caller: "",
-        on_stranger: Callable[[], None] = lambda: None,
+        count: Count = lambda _name, _label: None,
     ) -> None:
         """Serve an authority.
 
@@ -74,15 +86,14 @@ class CertificateService:
             monotonic: Seconds of a clock that nobody sets.
             limit: How often one caller may ask.
             refusal: Returns why a caller gets nothing, "" if they do.
-            on_stranger: Told of every call that nobody vouches for.
+            count: Told how every call ended; see `counting`.
         """
         self._authority = authority
         self._authenticators = authenticators
         self._monotonic = monotonic
         self._refusal = refusal
-        self._on_stranger = on_stranger
+        self._count = count
         self._limit = RateLimit() if limit is None else limit
-        self.counts: Counter[str] = Counter()
 
     async def answer(self, data: bytes, shown: Shown) -> bytes:
         """Answer one call.
@@ -94,31 +105,45 @@ class CertificateService:
         Raises:
             Refused: With Istio's status and message.
         """
-        self.counts["csr_count"] += 1
+        self._count(CSRS, "")
+        try:
+            answer = await self._answer(data, shown)
+        except Refused as refused:
+            for name, label in refused.counted:
+                self._count(name, label)
+            raise
+        except asyncio.CancelledError:
+            self._count(SIGNING_ERRORS, CANCELLED)
+            raise
+        self._count(ISSUED, "")
+        return answer
+
+    async def _answer(self, data: bytes, shown: Shown) -> bytes:
         caller = await self._authenticated(shown)
         wait = self._limit.admit(str(caller.identity), self._monotonic())
         if wait:
             raise Refused(
-                "RESOURCE_EXHAUSTED", f"too many requests of {caller.identity}: wait {wait:.1f} s"
+                "RESOURCE_EXHAUSTED",
+                f"too many requests of {caller.identity}: wait {wait:.1f} s",
+                (SIGNING_ERRORS, RATE_LIMITED),
             )
         try:
             request = decode_request(data)
         except NotARequest as error:
-            self.counts["csr_parsing_err_count"] += 1
-            raise Refused("INVALID_ARGUMENT", str(error)) from error
+            raise Refused("INVALID_ARGUMENT", str(error), (PARSING_ERRORS, "")) from error
         _require_grantable(request)
         issued = self._signed(request, caller)
-        self.counts["success_cert_issuance_count"] += 1
         return encode_response((issued.leaf, *issued.intermediates, issued.roots_pem))
 
     async def _authenticated(self, shown: Shown) -> Caller:
         try:
             return await self._authenticators.authenticate(shown)
         except Unauthenticated as error:
-            self.counts["authentication_failure_count"] += 1
-            self._on_stranger()
             log.warning("certificate refused: not authenticated", extra={"reason": str(error)})
-            raise Refused("UNAUTHENTICATED", "request authenticate failure") from error
+            counted = [(AUTHENTICATION_FAILURES, "")]
+            if error.is_nobodys:
+                counted.append((IDENTITY_ERRORS, ""))
+            raise Refused("UNAUTHENTICATED", "request authenticate failure", *counted) from error
 
     def _signed(self, request: CertificateRequest, caller: Caller) -> IssuedChain:
         # Cut before it becomes a timedelta, which cannot hold every int64.
@@ -134,23 +159,29 @@ class CertificateService:
                 pod=caller.pod_uid,
             )
         except MutuaError as error:
-            self.counts["csr_sign_err_count"] += 1
             log.warning(
                 "certificate refused",
                 extra={"identity": str(caller.identity), "reason": str(error)},
             )
             text = f"{error}; {error.hint}" if error.hint else str(error)
-            raise Refused(_status_of(error), f"CSR signing error ({text})") from error
+            raise Refused(
+                _status_of(error), f"CSR signing error ({text})", counter_of(error)
+            ) from error
 
 
 def _require_grantable(request: CertificateRequest) -> None:
     """Refuse wishes that would be dropped silently otherwise."""
     if request.metadata.get(IMPERSONATION):
-        raise Refused("UNAUTHENTICATED", "request impersonation authentication failure")
+        raise Refused(
+            "UNAUTHENTICATED",
+            "request impersonation authentication failure",
+            (AUTHENTICATION_FAILURES, ""),
+        )
     if request.metadata.get(SIGNER):
         raise Refused(
             "INVALID_ARGUMENT",
             f"CSR signing error (metadata.{SIGNER}: this mesh has one signer; remove the field)",
+            (SIGNING_ERRORS, ANOTHER_SIGNER),
         )
 
 
