@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -159,6 +161,31 @@ def test_a_proxys_token_is_the_proxys_alone_and_dies_with_its_pod(mesh: RunningM
     mesh.apply(MANIFEST)
     mesh.kubectl("wait", "--for=condition=Ready", "pod/web", "-n", "shop", "--timeout=60s")
     assert ask(mesh, "outside/robot", "-", "x", stdin=stolen)["status"] == "UNAUTHENTICATED"
+
+
+def counted(mesh: RunningMesh) -> Counter[str]:
+    """Return the control plane's counters of signing requests."""
+    text = mesh.kubectl(*in_robot("curl", "-sf", "http://istiod.istio-system:15014/metrics")).stdout
+    found = re.findall(r"^citadel_server_(\S+_count\S*) (\S+)$", text, re.MULTILINE)
+    return Counter({name: int(float(value)) for name, value in found})
+
+
+def test_calls_that_fail_are_in_the_metrics_too(mesh: RunningMesh) -> None:
+    before = counted(mesh)
+
+    ask(mesh, "outside/robot", TOKEN, "x")
+    ask(mesh, "outside/robot", "/var/run/secrets/tokens/other-token", "x")
+    mesh.mutua("kick", IDENTITY.format("outside", "default"))
+    refused = ask(mesh, "outside/robot", TOKEN, "x")
+    mesh.mutua("kick", "--undo", IDENTITY.format("outside", "default"))
+
+    assert refused["status"] == "PERMISSION_DENIED"
+    assert counted(mesh) - before == {
+        "csr_count": 3,
+        "success_cert_issuance_count": 1,
+        "authentication_failure_count": 1,
+        'csr_sign_err_count{error="policy.denied"}': 1,
+    }
 
 
 def test_kubectl_makes_tokens_that_work(mesh: RunningMesh) -> None:

@@ -31,16 +31,16 @@ STATES: Final[Mapping[str, str]] = {
 
 
 def secrets(dump: Mapping[str, Any]) -> Object:
-    """Return the SecretsConfigDump of a readable dump, certificates before roots.
+    """Return the SecretsConfigDump of a readable dump: the proxy's own certificate, others, roots.
 
-    Envoy's order is none; pipelines ask for `dynamicActiveSecrets[0]` and mean the certificate.
+    Envoy's order is none; pipelines ask for `dynamicActiveSecrets[0]` and mean the proxy's own.
     """
     part = section(dump, "SecretsConfigDump")
-    return {
-        state: sorted(part[state], key=lambda one: "tlsCertificate" not in one.get("secret", {}))
-        for state in STATES
-        if part.get(state)
-    }
+    return {state: sorted(part[state], key=_rank) for state in STATES if part.get(state)}
+
+
+def _rank(entry: Object) -> tuple[bool, bool]:
+    return "tlsCertificate" not in entry.get("secret", {}), entry.get("name") != OWN
 
 
 def roots(dump: Mapping[str, Any]) -> frozenset[str]:

@@ -210,7 +210,7 @@ def _encoded(pem: str) -> dict[str, str]:
     return {"inlineBytes": base64.b64encode(pem.encode()).decode()}
 
 
-def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
+def test_the_proxys_own_certificate_comes_first_and_each_root_has_a_row() -> None:
     clock = ManualClock(NOW)
     root = self_signed_ca("a", lifetime=timedelta(hours=1), clock=clock)
     other = self_signed_ca("b", lifetime=timedelta(hours=1), clock=clock)
@@ -219,6 +219,7 @@ def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
     found = secrets.secrets(
         _dump_with(
             {"name": "ROOTCA", "secret": {"validationContext": trust}},
+            {"name": "credential", "secret": {"tlsCertificate": chain}},
             {"name": "default", "secret": {"tlsCertificate": chain}},
             {"name": "later", "secret": {}},
         )
@@ -229,6 +230,7 @@ def test_the_certificate_comes_first_and_each_root_has_a_row() -> None:
     assert header == secrets.HEADER
     assert [row[:4] for row in rows] == [
         ("default", "Cert Chain", "ACTIVE", "true"),
+        ("credential", "Cert Chain", "ACTIVE", "true"),
         ("ROOTCA", "CA", "ACTIVE", "true"),
         ("ROOTCA", "CA", "ACTIVE", "true"),
         ("later", "CA", "UNINITIALIZED", "false"),
