@@ -268,3 +268,15 @@ def test_the_key_is_where_istio_has_it_for_the_proxy_alone(cell: RunningMesh) ->
         "cert-chain.pem", "key.pem", "root-cert.pem",
     ]  # fmt: skip
     assert cell.kubectl(*argv, "app", "--", *listing, check=False).returncode != 0
+
+
+def test_keys_of_workloads_are_in_memory_and_in_no_file_of_the_host(cell: RunningMesh) -> None:
+    look = ["exec", "victim", "-n", "cell", "-c", "istio-proxy", "--"]
+    key = cell.kubectl(*look, "cat", "/etc/certs/key.pem").stdout
+    body = key.splitlines()[1].encode()
+    assert "PRIVATE KEY" in key
+
+    assert cell.kubectl(*look, "stat", "-f", "-c", "%T", "/etc/certs").stdout.strip() == "tmpfs"
+    files = [one for top in (cell.layout.run, cell.layout.state) for one in top.rglob("*")]
+    assert cell.layout.database in files
+    assert [one for one in files if one.is_file() and body in one.read_bytes()] == []
