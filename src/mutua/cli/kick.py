@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -23,8 +24,10 @@ from mutua.cli.columns import print_columns
 from mutua.cli.istioctl.target import parse_target
 from mutua.cli.kubectl.pods import find_pods
 from mutua.cli.main import layout_of, mesh_options
+from mutua.cli.mesh_settings import read_settings
 from mutua.foundation.errors import Rejected, Unavailable
-from mutua.foundation.spiffe import SCHEME, parse_spiffe_id
+from mutua.foundation.spiffe import SCHEME, SpiffeId, parse_spiffe_id
+from mutua.model.settings import MeshSettings
 from mutua.store.port import NotFound
 
 NOT_FOUND: Final = 404
@@ -84,6 +87,8 @@ def _kick(client: Client, target: str, namespace: str, reason: str, timeout: flo
     began = time.monotonic()
     names = []
     for spec in _subjects(client, target, namespace):
+        if "spiffeID" in spec:
+            require_ours(client, parse_spiffe_id(spec["spiffeID"]))
         wanted = {"requestedBy": getpass.getuser(), "reason": reason} | spec
         names.append(_create(client, {key: value for key, value in wanted.items() if value}))
     late = [one for one in names if not _await(client, one, began + timeout)]
@@ -99,6 +104,24 @@ def _kick(client: Client, target: str, namespace: str, reason: str, timeout: flo
             hint="the control plane goes on trying: mutua kick --list",
         )
     click.echo(f"in force after {took:.2f} s", err=True)
+
+
+def require_ours(client: Any, identity: SpiffeId) -> None:
+    """Require that an identity is of this mesh, under its present name or an alias.
+
+    Raises:
+        Rejected: This mesh certifies nobody of that trust domain; and a revocation does not compare
+            it, so that it would cut off another workload.
+    """
+    # A mesh whose settings name no trust domain has the one it was created with.
+    settings = read_settings(client, MeshSettings(trust_domain=identity.trust_domain))
+    if identity.trust_domain not in (settings.trust_domain, *settings.trust_domain_aliases):
+        ours = replace(identity, trust_domain=settings.trust_domain)
+        raise Rejected(
+            f"{identity} is not of this mesh, whose trust domain is {settings.trust_domain}",
+            hint=f"kick {ours} if you mean that; another mesh's workloads are kept out by "
+            "revoking them there, or by an AuthorizationPolicy",
+        )
 
 
 def _undo(client: Client, target: str, namespace: str) -> None:
