@@ -47,7 +47,7 @@ from mutua.identity.unexpired import UnexpiredLeaves
 from mutua.lifecycle.supervisor import Ready
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
-"""Size after which a new file begins: about 14,000 records, read in a fifth of a second."""
+"""Size after which a new file begins: about 13,000 records, read in a fifth of a second."""
 
 SYNC_EVERY: Final = 0.05
 """Seconds between two fdatasyncs while there is something to write."""

@@ -27,7 +27,7 @@ from mutua.api.revocation import NAMESPACE, Revocation, parse_revocation, serial
 from mutua.api.verdict import Invalid
 from mutua.cluster.revocation.closing import Connections, close_connections
 from mutua.cluster.revocation.register import Register
-from mutua.controlplane.ledger.party import has_sidecar
+from mutua.controlplane.ledger.party import has_ended, has_sidecar
 from mutua.foundation.clock import Clock, rfc3339
 from mutua.foundation.errors import MutuaError
 from mutua.foundation.spiffe import SpiffeId
@@ -274,6 +274,7 @@ class Revoker:
             for pod in self._pods.list()
             if (pod["metadata"]["uid"] in uids or has_sidecar(pod))
             and (pod.get("status") or {}).get("podIP")
+            and not has_ended(pod)  # its address may be another's by now
         }
 
     async def _write_refusals(self) -> None:
