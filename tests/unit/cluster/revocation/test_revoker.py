@@ -76,6 +76,8 @@ async def revoking(
     store, register = MemoryStore(clock), Register()
     made = await store.create(PODS, pod("shop", "bad", ADDRESS, meshed=around.has_proxy))
     await store.create(PODS, pod("shop", "server", SERVER))
+    done = pod("shop", "done", SERVER)  # it had this address before
+    await store.create(PODS, {**done, "status": {**done["status"], "phase": "Succeeded"}})
     around.uid = made["metadata"]["uid"]
     register.note(Leaf(around.uid, BAD, 7, Validity(not_before=START, not_after=START + HOUR)))
     subjects: dict[str, Any] = {
