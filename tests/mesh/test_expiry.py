@@ -63,7 +63,8 @@ def test_what_does_not_end_by_itself_ends_with_its_certificate(mesh: RunningMesh
     for kind in ("tcp", "grpc", "h1"):
         assert max(ended(mesh, kind)) < TTL + LATE, kind
         # Not before the half of a life: somebody who uses it should not be disturbed needlessly.
-        assert min(ended(mesh, kind)) > TTL * 0.4, kind
+        # What is opened right after a renewal may still count as the old certificate's.
+        assert min(ended(mesh, kind)) > TTL / 2 - LATE, kind
 
 
 def test_a_restart_of_the_daemon_prolongs_nothing(mesh: RunningMesh) -> None:
