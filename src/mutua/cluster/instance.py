@@ -11,10 +11,10 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,11 +23,11 @@ from mutua import __version__
 from mutua.agent.agent import Agent
 from mutua.agent.issuer import LocalIssuer, ReplaceableIssuer
 from mutua.api.object import PODS
-from mutua.api.revocation import Revocation
 from mutua.cluster.adapters import CertificateReviews
 from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.counted import CountedIssuer
 from mutua.cluster.certificates.figures import certificate_figures
+from mutua.cluster.certificates.issued import held_elsewhere, issued_about, note_state
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.view import View
 from mutua.cluster.istiod import MONITORING_PORT
@@ -56,14 +56,11 @@ from mutua.controlplane.proxy_container import InjectionSettings
 from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.controlplane.strict.guard import Guard, Record
 from mutua.foundation.clock import Clock
-from mutua.foundation.spiffe import SpiffeId
 from mutua.identity.authority import Authority
 from mutua.identity.bundle import TrustBundle
 from mutua.identity.issuance_log import IssuanceLog
-from mutua.identity.journal import Issuance
 from mutua.identity.keystore import KeyStore
 from mutua.identity.renewal import effective_ttl
-from mutua.identity.rotation import CaState
 from mutua.lifecycle.supervisor import Ready, Service, supervise
 from mutua.model.settings import MeshSettings
 from mutua.runtime.network.node import NodeNetwork
@@ -76,40 +73,6 @@ from mutua.xds.sighting import Sighting
 
 TICK: Final = 1.0
 """Seconds between two looks at how long the signing CA lasts."""
-
-LOCAL: Final = frozenset({"pod socket", "control plane", "coherence check"})
-"""How those authenticate whose certificates this daemon renews itself."""
-
-
-def held_elsewhere(log: IssuanceLog, signer: str) -> Sequence[str]:
-    """Name who got an unexpired certificate over the network, of another CA than `signer`."""
-    last: dict[SpiffeId, datetime] = {}
-    for other, leaves in log.unexpired_by_signer().items():
-        for leaf in leaves if other != signer else ():
-            if leaf.authenticated not in LOCAL:
-                last[leaf.identity] = max(leaf.not_after, last.get(leaf.identity, leaf.not_after))
-    return [f"{identity} elsewhere (until {end:%F %T} UTC)" for identity, end in last.items()]
-
-
-def issued_about(log: IssuanceLog, what: Revocation) -> Iterable[Issuance]:
-    """Return all unexpired certificates that a revocation is about, whoever asked for them."""
-    if what.identity is not None:
-        return log.unexpired_of(what.identity)
-    if what.pod:
-        return log.unexpired_of_pod(what.pod)
-    leaf = log.unexpired(what.serial)
-    return (leaf,) if leaf else ()
-
-
-def note_state(log: IssuanceLog, state: CaState) -> None:
-    """Write a step of a rotation into the issuance log."""
-    moving = state.rotation
-    log.note(
-        "ca",
-        issuing=str(state.issuing),
-        trusted=",".join(map(str, state.trusted)),
-        stage=moving.stage.value if moving else "",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ Generations number the pushed states of the mesh.  Every proxy's progress is a g
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -339,9 +339,8 @@ class ControlPlane:
         }
         snapshot = build_snapshot(objects, self._settings.current, memo=self._memo)
         epoch = self._advance(snapshot)
-        is_news = (
-            epoch is not self._epoch or self.snapshot is None or not _same(self.snapshot, snapshot)
-        )
+        before = self.snapshot
+        is_news = epoch is not self._epoch or before is None or not snapshot.has_parts_of(before)
         if is_news:
             self._take(snapshot, epoch)
         self.receipts.note(self.policies)
@@ -397,13 +396,3 @@ def _now() -> float:
 def _refused_by(progress: Progress) -> frozenset[Key]:
     """Return what shaped the resources that a proxy refuses."""
     return frozenset(key for one in progress.rejections for key in one.origins)
-
-
-def _same(left: MeshSnapshot, right: MeshSnapshot) -> bool:
-    """Tell whether a new snapshot consists of the old one's parts.
-
-    Most changes of objects (a pod's conditions, our own status) do not change the mesh.
-    """
-    return all(
-        getattr(left, part.name) is getattr(right, part.name) for part in fields(MeshSnapshot)
-    )

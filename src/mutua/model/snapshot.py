@@ -6,7 +6,7 @@ objects, so that "has this changed?" is `is` for most of the mesh.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mutua.api.destination import DestinationRule
 from mutua.api.security import PeerAuthentication
@@ -36,3 +36,12 @@ class MeshSnapshot:
     inbound_ports: Mapping[str, tuple[InboundPort, ...]]
     peer_authentications: tuple[PeerAuthentication, ...]
     destination_rules: tuple[DestinationRule, ...] = ()
+
+    def has_parts_of(self, other: "MeshSnapshot") -> bool:
+        """Tell whether it consists of another's parts: nothing has changed.
+
+        Most changes of objects (a pod's conditions, our own status) do not change the mesh.
+        """
+        return all(
+            getattr(self, part.name) is getattr(other, part.name) for part in fields(MeshSnapshot)
+        )
