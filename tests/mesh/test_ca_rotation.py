@@ -141,6 +141,7 @@ def test_below_a_ca_that_ends_soon_connections_end_sooner(
         eventually(lambda: limits(town, "web") == {"17280s"}, "40 % of half a day")
     finally:
         town.kubectl("delete", "secret", "cacerts", "-n", "istio-system")
+        eventually(lambda: not stage_of(town), "the CA of the Secret has been adopted")
         town.mutua("ca", "rotate", "root")
     eventually(lambda: limits(town, "web") == {"34560s"}, "40 % of a day")
 
