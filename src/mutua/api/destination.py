@@ -69,6 +69,12 @@ class ClientTls:
     insecure_skip_verify: bool = False
     ca_crl: str = ""
 
+    @property
+    def names_files(self) -> bool:
+        """Whether the proxy reads files for it."""
+        own = self.client_certificate, self.private_key, self.ca_certificates, self.ca_crl
+        return self.mode in {TlsMode.SIMPLE, TlsMode.MUTUAL} and any(own)
+
 
 NO_PORTS: Final[Mapping[int, "TrafficPolicy"]] = MappingProxyType({})
 

@@ -17,6 +17,9 @@ from mutua.api.object import Object
 VOLUMES: Final = "sidecar.istio.io/userVolume"
 MOUNTS: Final = "sidecar.istio.io/userVolumeMount"
 
+FILES: Final = "mutua.io/ProxyFiles"
+"""Condition of a pod: which versions of Secrets and ConfigMaps are in its proxy's files."""
+
 SOURCES: Final = ("secret", "configMap")
 MOUNT_FIELDS: Final = frozenset({"name", "mountPath", "readOnly", "readonly"})
 """`readonly` is how Istio's own documentation spells it."""

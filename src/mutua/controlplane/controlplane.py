@@ -270,18 +270,15 @@ class ControlPlane:
     def _refused(self, uid: str, rejection: Rejection) -> None:
         """Find out whose fault it is that a proxy refused something."""
         workload = self.snapshot.workloads.get(uid) if self.snapshot is not None else None
-        if workload is None:
+        feed = self._feeds.get(uid)
+        if workload is None or feed is None:
             return
         name = f"{workload.name}.{workload.namespace}"
-        refusal = Refusal(
-            name,
-            f"{workload.namespace}/{workload.service_account}",
-            rejection.name,
-            rejection.message,
-            self.generation,
-            rejection.type_url,
-        )
-        blamed = self._quarantine.refused(uid, refusal, rejection.origins)
+        account = f"{workload.namespace}/{workload.service_account}"
+        what = rejection.name, rejection.message, self.generation, rejection.type_url
+        refusal = Refusal(name, account, *what)
+        taken = feed.progress.acknowledged if workload.files else 0
+        blamed = self._quarantine.refused(uid, refusal, rejection.origins, taken)
         case = self._quarantine.case(blamed) if blamed is not None else None
         if blamed is None or case is None:
             return
@@ -357,6 +354,7 @@ class ControlPlane:
         """Return the epoch that is next, now that users want this."""
         now = _now()
         self._examine()
+        self._quarantine.files_changed(snapshot.other_files(self.snapshot))
         for key in self._quarantine.judge(self._rollout.waited_for(now), self.generation):
             self._tell(key, "held back: every proxy that has answered refused it")
         policies, rules = self._quarantine.admit(

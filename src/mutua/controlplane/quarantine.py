@@ -135,8 +135,18 @@ class Quarantine:
                 case.first = generation
                 del self._unpublished[key]
 
-    def refused(self, uid: str, refusal: Refusal, origins: Iterable[Key]) -> Key | None:
-        """A proxy refused a resource that these objects shaped; return the one to blame."""
+    def refused(
+        self, uid: str, refusal: Refusal, origins: Iterable[Key], taken: int = 0
+    ) -> Key | None:
+        """A proxy refused a resource that these objects shaped; return the one to blame.
+
+        Args:
+            uid: Of the proxy's pod.
+            refusal: What it said.
+            origins: The objects.
+            taken: The generation that it had confirmed before, when it may refuse what it has
+                taken up: its files have changed since.
+        """
         cases = {key: self._cases[key] for key in origins if key in self._cases}
         candidates = [key for key, case in cases.items() if case.first and not case.held]
         if not candidates:
@@ -144,6 +154,8 @@ class Quarantine:
         # What a proxy has refused it refuses again, whatever else has changed since.
         again = [key for key in candidates if uid in cases[key].refusals]
         blamed = max(again or candidates, key=lambda key: _age(key, cases[key]))
+        if refusal.resource not in {one.resource for one in self.refused_by(uid)}:
+            cases[blamed].accepted |= cases[blamed].was_in(taken)
         cases[blamed].refusals[uid] = refusal
         self._suspects[blamed] = cases[blamed]
         return blamed
@@ -176,10 +188,16 @@ class Quarantine:
                 case.refusals.pop(uid, None)
                 case.accepted = True
                 if case.held:
-                    case.held, case.first, case.last = False, 0, None
-                    self._unpublished[key] = case
+                    self._release(key, case)
                     released = True
         return released
+
+    def files_changed(self, uids: Collection[str]) -> None:
+        """The files of these pods' proxies are others: what they refused may be good now."""
+        for key, case in self._suspects.items():
+            if uids and case.held and not case.refusals.keys().isdisjoint(uids):
+                case.refusals = {u: one for u, one in case.refusals.items() if u not in uids}
+                self._release(key, case)
 
     def gone(self, uid: str) -> None:
         """A proxy is no more."""
@@ -213,6 +231,10 @@ class Quarantine:
     def open_to(self, waited: Collection[str]) -> set[str]:
         """Return the proxies whose answer may decide a case."""
         return {uid for case in self._suspects.values() for uid in case.open_to(waited)}
+
+    def _release(self, key: Key, case: Case) -> None:
+        case.held, case.first, case.last = False, 0, None
+        self._unpublished[key] = case
 
     def _note(self, values: Iterable[Policy]) -> None:
         """Begin a case for every object that is new or has changed."""

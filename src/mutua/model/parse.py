@@ -8,7 +8,9 @@ take part in the mesh (finished pods, ExternalName services) gives None.
 from dataclasses import dataclass
 from typing import Final
 
+from mutua.api.condition import find_condition, is_true
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import FILES
 from mutua.api.service_entry import Resolution
 from mutua.foundation.spiffe import SpiffeId
 from mutua.model.service import Protocol, Service, ServiceName, ServicePort, port_protocol
@@ -80,10 +82,8 @@ def parse_workload(pod: Object) -> Workload | None:
             for port in container.get("ports") or []
             if port.get("name") and port.get("protocol", "TCP") == "TCP"
         },
-        ready=any(
-            condition.get("type") == "Ready" and condition.get("status") == "True"
-            for condition in status.get("conditions") or ()
-        ),
+        ready=is_true(pod, "Ready"),
+        files=(find_condition(pod, FILES) or {}).get("message") or "",
     )
 
 

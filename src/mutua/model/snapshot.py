@@ -45,3 +45,14 @@ class MeshSnapshot:
         return all(
             getattr(self, part.name) is getattr(other, part.name) for part in fields(MeshSnapshot)
         )
+
+    def other_files(self, before: "MeshSnapshot | None") -> frozenset[str]:
+        """Return the pods whose proxies have other files than before."""
+        if before is None or self.workloads is before.workloads:
+            return frozenset()
+        known = before.workloads
+        return frozenset(
+            uid
+            for uid, pod in self.workloads.items()
+            if uid in known and pod.files != known[uid].files
+        )

@@ -26,6 +26,8 @@ class Workload:
         service_account: Name of its service account, "" when unknown.
         container_ports: Named container ports: name to number.
         ready: Whether it is ready for traffic.
+        files: Which versions of Secrets and ConfigMaps are in its proxy's files, "" when its
+            author mounts none there.
     """
 
     uid: str
@@ -36,6 +38,7 @@ class Workload:
     service_account: str
     container_ports: Mapping[str, int]
     ready: bool = True
+    files: str = ""
 
     @property
     def accepts_mutual_tls(self) -> bool:

@@ -66,6 +66,7 @@ class PodState:
         ip: Its address, "" before it has one.
         netns: Path of its network namespace, "" before it has one.
         plan: How to run its sidecar, None without one or before it is prepared.
+        proxy_files: What was written last into each volume that its sidecar mounts.
         start_time: When the node first saw it, RFC 3339.
         wake: Set whenever there may be something to do.
         hosted: Whether its container runs inside this process, at the node's address.
@@ -77,6 +78,7 @@ class PodState:
     ip: str = ""
     netns: str = ""
     plan: SidecarPlan | None = None
+    proxy_files: dict[str, str] = field(default_factory=dict)
     start_time: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     hosted: bool = field(init=False)

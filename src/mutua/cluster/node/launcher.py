@@ -23,7 +23,13 @@ from mutua.cluster.node.control_plane_pod import (
 from mutua.cluster.node.environment import SourceMissing
 from mutua.cluster.node.images import ImageUnknown
 from mutua.cluster.node.record import START, Record, Role, Terminated, Waiting, restarts
-from mutua.cluster.node.volumes import Sources, token_seconds, volume_files, write_files
+from mutua.cluster.node.volumes import (
+    Sources,
+    source_version,
+    token_seconds,
+    volume_files,
+    write_files,
+)
 from mutua.foundation.backoff import Backoff
 from mutua.foundation.errors import MutuaError, Rejected, Unavailable
 from mutua.runtime.spec import ContainerSpec, ContainerState, StartFailed
@@ -159,14 +165,22 @@ class Launcher:
         state = self._state
         sources = Sources(state.pod, state.lookup, state.place().facts, state.node.tokens)
         directory = state.place().directory / "volumes"
+        in_proxy = {
+            mount["name"]
+            for record in state.of(Role.SIDECAR)
+            for mount in record.spec.get("volumeMounts") or ()
+        }
         lives = []
         for volume in state.pod["spec"].get("volumes") or []:
+            version = source_version(volume, state.lookup)
             files = await volume_files(volume, sources)
             if files is None:
                 (directory / volume["name"]).mkdir(parents=True, exist_ok=True)
                 (directory / volume["name"]).chmod(0o777)
             else:
                 write_files(directory / volume["name"], files)
+            if version and volume["name"] in in_proxy:
+                state.proxy_files[volume["name"]] = version  # told only now that it is written
             if (life := token_seconds(volume)) is not None:
                 lives.append(life * TOKEN_SHARE)
         self._refresh_at = None

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mutua.api.condition import carried_over, find_condition
 from mutua.api.object import Object
+from mutua.api.proxy_volumes import FILES
 from mutua.cluster.node.record import Record, Role, Running, State, Terminated, Waiting
 from mutua.foundation.clock import rfc3339
 
@@ -29,6 +30,7 @@ class Facts:
         wired: Whether it has its network.
         start_time: When the node first saw it, RFC 3339.
         now: RFC 3339.
+        proxy_files: Which versions of Secrets and ConfigMaps are in its proxy's files.
     """
 
     ip: str
@@ -36,6 +38,7 @@ class Facts:
     wired: bool
     start_time: str
     now: str
+    proxy_files: Sequence[str] = ()
 
 
 def phase_of(pod: Object, records: Sequence[Record]) -> str:
@@ -142,8 +145,11 @@ def _conditions(
         {"type": "ContainersReady", **containers},
         {"type": "PodScheduled", "status": "True"},
     ]
+    if facts.proxy_files:
+        new.append({"type": FILES, "status": "True", "message": ", ".join(facts.proxy_files)})
     old = (pod.get("status") or {}).get("conditions") or []
-    kept = [condition for condition in old if condition.get("type") not in OURS]
+    written = OURS | {condition["type"] for condition in new}
+    kept = [condition for condition in old if condition.get("type") not in written]
     stamped = [carried_over(find_condition(pod, c["type"]), c, facts.now) for c in new]
     return [*stamped, *kept]
 

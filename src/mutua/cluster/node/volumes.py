@@ -86,6 +86,23 @@ async def volume_files(volume: Mapping[str, Any], sources: Sources) -> Files | N
     raise Rejected(f"volume {volume['name']!r}: unsupported type: {kinds}")
 
 
+def source_version(volume: Mapping[str, Any], lookup: Lookup) -> str:
+    """Return which version of which Secret or ConfigMap a volume would contain if written now.
+
+    "" for a volume of another type.  Says nothing about the content: it may be shown.
+    """
+    for resource, field, named in (
+        (SECRETS, "secret", "secretName"),
+        (CONFIG_MAPS, "configMap", "name"),
+    ):
+        if (source := volume.get(field)) is not None:
+            name = source.get(named, "")
+            found = lookup(resource, name)
+            version = found["metadata"]["resourceVersion"] if found is not None else "absent"
+            return f"{resource.plural}/{name} {version}"
+    return ""
+
+
 def token_seconds(volume: Mapping[str, Any]) -> int | None:
     """Return the shortest life of the tokens in a volume, None when it has none."""
     found = [

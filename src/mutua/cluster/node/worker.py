@@ -193,6 +193,7 @@ class PodWorker:
             wired=state.is_wired,
             start_time=state.start_time,
             now=rfc3339(node.clock.now()),
+            proxy_files=tuple(state.proxy_files.values()),
         )
         status = pod_status(state.pod, state.records, facts)
         if status == state.pod.get("status"):

@@ -135,6 +135,23 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
     return _cluster(shape.name, settings, shape.pool, origins=shape.origins, **fields)
 
 
+def reading(cluster: Resource, files: str) -> Resource:
+    """Return a cluster that names files of the proxy, as one that is to read this version of them.
+
+    Envoy reads files when it makes a cluster, and makes it anew only when it differs.  So the
+    version is in the metadata, where it means nothing.
+
+    Args:
+        cluster: The cluster.
+        files: Which version of the files there is.
+    """
+    metadata = {"filter_metadata": {"mutua": {"fields": {"files": {"string_value": files}}}}}
+    # Serialized messages that follow one another are one message (protobuf encoding, "last one
+    # wins"): maps grow.
+    more = Cluster(metadata=metadata).SerializeToString(deterministic=True)
+    return resource(cluster.name, cluster.body + more, cluster.origins)
+
+
 def inbound(port: int, protocol: Protocol, settings: MeshSettings) -> Resource:
     """Return the cluster for a port of the application that a Service exposes."""
     name = names.inbound_cluster(port)

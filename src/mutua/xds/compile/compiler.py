@@ -151,6 +151,7 @@ class _State:
             self._inbound.workload(workload),
             self._inbound.origins(workload),
             self._shared.scope(workload),
+            workload.files,
             id(before),
         )
         known = self._made.get(depends)
@@ -163,8 +164,9 @@ class _State:
         shape = InboundShape(depends.ports, depends.modes)
         clusters = self._shapes.clusters(depends.ports)
         listener = self._shapes.listener(shape, depends.origins)
+        reading = self._shapes.reading(scoped.reading, depends.files)
         return {
-            CLUSTER: ResourceSet(shared.clusters, clusters, scoped.clusters),
+            CLUSTER: ResourceSet(shared.clusters, clusters, scoped.clusters, reading),
             ENDPOINT: ResourceSet(shared.endpoints, scoped.endpoints),
             LISTENER: ResourceSet(shared.listeners, listener, scoped.listeners),
             ROUTE: ResourceSet(self._shared.routes(depends.namespace)),
@@ -179,6 +181,7 @@ class _Dependencies(NamedTuple):
     modes: InboundModes
     origins: tuple[Key, ...]
     scoped: SharedLayers
+    files: str
     before: int
 
 
@@ -190,6 +193,10 @@ def _modes(stage: Stage, snapshot: MeshSnapshot) -> ModeIndex:
     return ModeIndex(stage.dial, snapshot.settings.root_namespace)
 
 
+_Made = tuple[str, str, tuple[Key, ...]]
+"""Name, version and origins of a resource."""
+
+
 class _Shapes:
     """A pod's own layers, by its shape."""
 
@@ -197,6 +204,7 @@ class _Shapes:
         self._settings = settings
         self._listeners: dict[tuple[InboundShape, tuple[Key, ...]], Layer] = {}
         self._clusters: dict[tuple[InboundPort, ...], Layer] = {}
+        self._reading: dict[tuple[str, tuple[_Made, ...]], Layer] = {}
 
     def listener(self, shape: InboundShape, origins: tuple[Key, ...]) -> Layer:
         """Return the layer with `virtualInbound`."""
@@ -212,6 +220,17 @@ class _Shapes:
             self._clusters,
             ports,
             lambda: Layer(clusters.inbound(p.number, p.protocol, self._settings) for p in ports),
+        )
+
+    def reading(self, named: Layer, files: str) -> Layer:
+        """Return the layer with the clusters that name files, of which the pod has a version."""
+        if not named or not files:
+            return named
+        made = tuple((one.name, one.version, one.origins) for one in named.values())
+        return _bounded(
+            self._reading,
+            (files, made),
+            lambda: Layer(clusters.reading(one, files) for one in named.values()),
         )
 
 

@@ -37,14 +37,19 @@ from mutua.xds.resource import Layer, Resource
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedLayers:
-    """The same for many proxies; compared by identity."""
+    """The same for many proxies; compared by identity.
+
+    Attributes:
+        reading: Clusters that name files of the proxy; the others are in `clusters`.
+    """
 
     clusters: Layer
     endpoints: Layer
     listeners: Layer
+    reading: Layer
 
 
-NOTHING = SharedLayers(Layer(), Layer(), Layer())
+NOTHING = SharedLayers(Layer(), Layer(), Layer(), Layer())
 
 _Choice = tuple[PortView, Rule | None]
 """A port that clients see, and the rule they follow for it."""
@@ -136,6 +141,7 @@ class SharedCompiler:
             layer(chain(everywhere, made), self.common.clusters),
             layer(assigned, self.common.endpoints),
             layer(chain(self._common_listeners(), listening), self.common.listeners),
+            self.common.reading,
         )
 
     def _is_limited(self, service: Service) -> bool:
@@ -182,18 +188,22 @@ class SharedCompiler:
     def _layers(
         self, chosen: Sequence[_Choice], on_ports: Sequence[_Choice], before: SharedLayers
     ) -> SharedLayers:
-        made, assigned = [], []
+        made: list[Resource] = []
+        reading: list[Resource] = []
+        assigned: list[Resource] = []
         for view, rule in chosen:
             for subset in subsets_of(rule):
                 shape = shape_of(view, rule, subset, modes=self._modes, settings=self._settings)
                 make = partial(clusters.outbound, shape, self._settings)
-                made.append(self._memo.get(("cluster", shape), make))
+                reads = shape.tls is not None and shape.tls.names_files
+                (reading if reads else made).append(self._memo.get(("cluster", shape), make))
                 if shape.resolution is Resolution.STATIC:
                     assigned.append(self._assignment(shape, view, rule))
         return SharedLayers(
             layer(made, before.clusters),
             layer(assigned, before.endpoints),
             layer(self._scope_listeners(chosen, on_ports), before.listeners),
+            layer(reading, before.reading),
         )
 
     def _assignment(self, shape: OutboundShape, view: PortView, rule: Rule | None) -> Resource:
