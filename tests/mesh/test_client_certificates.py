@@ -270,3 +270,148 @@ def test_no_key_is_shown_by_a_proxys_tools_nor_logged(vault: Vault) -> None:
     assert re.search(r"kubernetes://bank-cacert +CA +ACTIVE +true", table)
     assert middle not in shown
     assert middle not in vault.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout
+
+
+# The same certificate in files: a Secret that a pod mounts into its proxy.
+
+TILL = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "till",
+        "namespace": NAMESPACE,
+        "labels": {"app": "till"},
+        "annotations": {
+            "sidecar.istio.io/userVolume": json.dumps(
+                [{"name": "till", "secret": {"secretName": "till"}}]
+            ),
+            "sidecar.istio.io/userVolumeMount": json.dumps(
+                [{"name": "till", "mountPath": "/etc/till"}]
+            ),
+        },
+    },
+    "spec": {"containers": [{"name": "c", "image": "curl"}]},
+}
+
+
+class Till:
+    """A client of the vault whose proxy has its certificates in files."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault, self.mesh = vault, vault.mesh
+        self.fill(vault.first)
+        self.mesh.apply(json.dumps(TILL))
+        self.mesh.kubectl("wait", "pod/till", "-n", NAMESPACE, "--for=condition=Ready")
+
+    def fill(self, own: Any, **others: str) -> None:
+        """Replace the Secret that is mounted: a certificate of one's own, and roots."""
+        data = {"tls_crt": own.certificate, "tls_key": own.key}
+        roots = {"ca_crt": self.vault.server.certificate}
+        self.mesh.apply(json.dumps(secret("till", **(data | roots | others))))
+
+    def rule(self, **files: str) -> None:
+        """Have the till call the vault with TLS and what is in its files."""
+        usual = {
+            "clientCertificate": "tls.crt",
+            "privateKey": "tls.key",
+            "caCertificates": "ca.crt",
+        }
+        paths = {field: f"/etc/till/{name}" for field, name in (usual | files).items()}
+        tls = {"mode": "MUTUAL", "subjectAltNames": ["vault"], **paths}
+        obj = {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "till", "namespace": NAMESPACE},
+            "spec": {
+                "host": "vault",
+                "trafficPolicy": {"tls": tls},
+                "workloadSelector": {"matchLabels": {"app": "till"}},
+            },
+        }
+        self.mesh.apply(json.dumps(obj))
+
+    def call(self) -> str:
+        return self.vault.call("till")
+
+    def condition(self, kind: str) -> Any:
+        """Return a condition of the rule."""
+        status = self.mesh.get("dr", "till", "-n", NAMESPACE).get("status") or {}
+        found = (one for one in status.get("conditions") or () if one["type"] == kind)
+        return next(found, {"reason": "", "message": ""})
+
+    def is_refused(self, kind: str = "InForce") -> bool:
+        return bool(self.condition(kind)["reason"] == "RejectedByProxy")
+
+    def is_in_force(self) -> bool:
+        return bool(self.condition("InForce").get("status") == "True")
+
+
+@pytest.fixture(scope="module")
+def till(vault: Vault) -> Till:
+    return Till(vault)
+
+
+def test_a_file_that_comes_later_puts_the_rule_into_force(till: Till) -> None:
+    till.rule(caCertificates="late.crt")
+    eventually(lambda: till.is_refused("Accepted"), "the file is not there")
+    assert "/etc/till/late.crt" in till.condition("InForce")["message"]
+
+    till.fill(till.vault.first, late_crt=till.vault.server.certificate)
+
+    eventually(till.is_in_force, "the file is there")
+    eventually(lambda: till.call() == "first", "the vault knows the client")
+
+
+def test_another_certificate_in_the_files_is_shown_without_a_restart(till: Till) -> None:
+    till.rule()
+    eventually(lambda: till.call() == "first", "the vault knows the client")
+
+    till.fill(till.vault.second)
+
+    eventually(lambda: till.call() == "second", "the vault knows the client by its new name")
+    pod = till.mesh.get("pod", "till", "-n", NAMESPACE)
+    (proxy,) = (
+        one
+        for one in pod["status"]["containerStatuses"]
+        + pod["status"].get("initContainerStatuses", [])
+        if one["name"] == "istio-proxy"
+    )
+    assert proxy["restartCount"] == 0
+
+
+def test_other_roots_in_the_files_are_gone_by_without_a_restart(till: Till) -> None:
+    till.rule()
+    till.fill(till.vault.first)
+    eventually(lambda: till.call() == "first", "the vault is who the roots say")
+
+    till.fill(till.vault.first, ca_crt=till.vault.second.certificate)
+    eventually(lambda: till.call() == "503", "the vault is not who the roots say")
+
+    till.fill(till.vault.first)
+    eventually(lambda: till.call() == "first", "and then it is")
+
+
+def test_a_broken_new_version_of_a_file_is_named_and_the_last_good_one_stays(till: Till) -> None:
+    till.rule()
+    till.fill(till.vault.first)
+    eventually(till.is_in_force, "all is well")
+    eventually(lambda: till.call() == "first", "the vault knows the client")
+
+    till.fill(till.vault.second, tls_crt="no certificate")
+
+    eventually(till.is_refused, "the status says that the proxy refuses it")
+    log = till.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout
+    for where, said in {
+        "status": till.condition("InForce")["message"],
+        "analyze": till.mesh.mutua("analyze", "-n", NAMESPACE, check=False).stdout,
+        "events": till.mesh.kubectl("get", "events", "-n", NAMESPACE).stdout,
+        "log": log,
+    }.items():
+        assert "/etc/till/tls.crt" in said, where
+    assert till.vault.second.key.splitlines()[1] not in log
+    assert till.call() == "first"
+    assert till.condition("Accepted")["status"] == "True"
+
+    till.fill(till.vault.second)
+    eventually(till.is_in_force, "it is repaired")
+    eventually(lambda: till.call() == "second", "the vault knows the client by its new name")
