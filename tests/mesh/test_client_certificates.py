@@ -412,6 +412,17 @@ def test_a_broken_new_version_of_a_file_is_named_and_the_last_good_one_stays(til
     assert till.call() == "first"
     assert till.condition("Accepted")["status"] == "True"
 
+    # A control plane that has never seen the good version does not take it away either.
+    istiod = ("-n", "istio-system", "deploy/istiod")
+    till.mesh.kubectl("rollout", "restart", *istiod)
+    till.mesh.kubectl("rollout", "status", *istiod, "--timeout=60s")
+    eventually(
+        lambda: "/etc/till" in till.mesh.kubectl("logs", *istiod).stdout, "it is refused again"
+    )
+    eventually(till.is_refused, "and the status says so")
+    assert till.condition("Accepted")["status"] == "True"
+    assert till.call() == "first"
+
     till.fill(till.vault.second)
     eventually(till.is_in_force, "it is repaired")
     eventually(lambda: till.call() == "second", "the vault knows the client by its new name")

@@ -270,15 +270,15 @@ class ControlPlane:
     def _refused(self, uid: str, rejection: Rejection) -> None:
         """Find out whose fault it is that a proxy refused something."""
         workload = self.snapshot.workloads.get(uid) if self.snapshot is not None else None
-        feed = self._feeds.get(uid)
-        if workload is None or feed is None:
+        if workload is None:
             return
         name = f"{workload.name}.{workload.namespace}"
         account = f"{workload.namespace}/{workload.service_account}"
         what = rejection.name, rejection.message, self.generation, rejection.type_url
         refusal = Refusal(name, account, *what)
-        taken = feed.progress.acknowledged if workload.files else 0
-        blamed = self._quarantine.refused(uid, refusal, rejection.origins, taken)
+        blamed = self._quarantine.refused(
+            uid, refusal, rejection.origins, for_files=rejection.for_files
+        )
         case = self._quarantine.case(blamed) if blamed is not None else None
         if blamed is None or case is None:
             return

@@ -136,7 +136,7 @@ class Quarantine:
                 del self._unpublished[key]
 
     def refused(
-        self, uid: str, refusal: Refusal, origins: Iterable[Key], taken: int = 0
+        self, uid: str, refusal: Refusal, origins: Iterable[Key], *, for_files: bool = False
     ) -> Key | None:
         """A proxy refused a resource that these objects shaped; return the one to blame.
 
@@ -144,8 +144,7 @@ class Quarantine:
             uid: Of the proxy's pod.
             refusal: What it said.
             origins: The objects.
-            taken: The generation that it had confirmed before, when it may refuse what it has
-                taken up: its files have changed since.
+            for_files: It has taken the resource up before, with other files.
         """
         cases = {key: self._cases[key] for key in origins if key in self._cases}
         candidates = [key for key, case in cases.items() if case.first and not case.held]
@@ -154,8 +153,7 @@ class Quarantine:
         # What a proxy has refused it refuses again, whatever else has changed since.
         again = [key for key in candidates if uid in cases[key].refusals]
         blamed = max(again or candidates, key=lambda key: _age(key, cases[key]))
-        if refusal.resource not in {one.resource for one in self.refused_by(uid)}:
-            cases[blamed].accepted |= cases[blamed].was_in(taken)
+        cases[blamed].accepted |= for_files
         cases[blamed].refusals[uid] = refusal
         self._suspects[blamed] = cases[blamed]
         return blamed

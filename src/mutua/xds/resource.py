@@ -15,7 +15,7 @@ of two layers, so that a change costs what it touches and not S*P.
 import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from typing_extensions import override
@@ -39,7 +39,8 @@ class Resource:
     Attributes:
         name: Its xDS name.
         version: Digest of the body, so that equal configuration has an equal version, also
-            after a restart of the control plane.
+            after a restart of the control plane; of what reads files of the proxy, followed by
+            which version of them.
         body: The serialized message: the `value` of the Any that carries it.
         origins: The policies that shaped it: a refusal is one of theirs.
     """
@@ -58,6 +59,31 @@ def resource(name: str, body: bytes, origins: tuple[Key, ...] = ()) -> Resource:
     """Return the resource with this body, its version computed."""
     version = hashlib.blake2b(body, digest_size=VERSION_BYTES).hexdigest()
     return Resource(name, version, body, origins)
+
+
+_FILES: Final = "+"
+"""Separates a digest from the version of the files in a resource's version."""
+
+
+def reading(made: Resource, body: bytes, files: str) -> Resource:
+    """Return a resource that reads files of the proxy, as one that is to read this version of them.
+
+    Args:
+        made: The resource, whatever version of the files there is.
+        body: What is sent in its place.
+        files: The version.
+    """
+    return replace(made, version=f"{made.version}{_FILES}{files}", body=body)
+
+
+def reads_files(version: str) -> bool:
+    """Tell whether a resource of this version reads files of the proxy that are followed."""
+    return _FILES in version
+
+
+def is_same_but_for_files(version: str, other: str) -> bool:
+    """Tell whether two versions of a resource differ at most in what the files contain."""
+    return version.partition(_FILES)[0] == other.partition(_FILES)[0]
 
 
 @dataclass(frozen=True, slots=True)

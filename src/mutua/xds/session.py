@@ -201,7 +201,7 @@ class DeltaSession:
             return ()
         subscription.in_flight = None
         if not request.error:
-            subscription.acknowledged = max(subscription.acknowledged, sent.generation)
+            subscription.confirm(sent)
             return ()
         culprits = _culprits(sent.resources, request.error)
         if not culprits:
@@ -209,18 +209,7 @@ class DeltaSession:
         subscription.mark(one.name for one in sent.resources if one not in culprits)
         if sent.resources:
             subscription.mark(sent.removed)
-        news = tuple(
-            Rejection(
-                type_url=request.type_url,
-                name=one.name,
-                version=one.version,
-                message=request.error,
-                origins=one.origins,
-            )
-            for one in culprits
-        )
-        subscription.rejected.update((one.name, one) for one in news)
-        return news
+        return tuple(subscription.reject(one, request.type_url, request.error) for one in culprits)
 
     def _compose(self, type_url: str, subscription: Subscription) -> Response | None:
         """Take dirty names into one response, as many as fit."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from mutua.api.object import Key
 from mutua.foundation.errors import Denied
-from mutua.xds.resource import Resource, ResourceSet
+from mutua.xds.resource import Resource, ResourceSet, is_same_but_for_files, reads_files
 
 WILDCARD: Final = "*"
 
@@ -82,6 +82,7 @@ class Rejection:
         version: The refused version.
         message: The proxy's reason.
         origins: The policies that shaped it.
+        for_files: The proxy has the same, read from other files: nothing else is at fault.
     """
 
     type_url: str
@@ -89,6 +90,7 @@ class Rejection:
     version: str
     message: str
     origins: tuple[Key, ...] = ()
+    for_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Subscription:
         answer_due: The peer waits for a response even if there is nothing to say.
         in_flight: The response not yet answered.
         batch: Most resources per response, lowered while a refusal is being located.
+        read: Versions, by name, that the peer has of what it reads from files.
         rejected: Held back, by name.
         acknowledged: Generation up to which the peer has confirmed everything.
     """
@@ -131,6 +134,7 @@ class Subscription:
     answer_due: bool = False
     in_flight: InFlight | None = None
     batch: int = MAX_NAMES
+    read: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, Rejection] = field(default_factory=dict)
     acknowledged: int = 0
 
@@ -177,6 +181,7 @@ class Subscription:
     def reveal(self, target: ResourceSet) -> None:
         """Compare the first target with what the peer said it had."""
         known, self.known = self.known or {}, None
+        self.read = {name: version for name, version in known.items() if reads_files(version)}
         if self.wildcard:
             self.mark(known)
             self.mark(target)
@@ -184,6 +189,26 @@ class Subscription:
         for name, version in known.items():
             if (resource := target.get(name)) is not None and resource.version == version:
                 self.dirty.pop(name, None)
+
+    def confirm(self, sent: InFlight) -> None:
+        """Note that the peer has taken a response up."""
+        self.acknowledged = max(self.acknowledged, sent.generation)
+        self.read |= {one.name: one.version for one in sent.resources if reads_files(one.version)}
+        for name in sent.removed:
+            self.read.pop(name, None)
+
+    def reject(self, refused: Resource, type_url: str, message: str) -> Rejection:
+        """Note that the peer has refused a resource, and keeps what it has of it."""
+        before = self.read.get(refused.name)
+        self.rejected[refused.name] = rejection = Rejection(
+            type_url=type_url,
+            name=refused.name,
+            version=refused.version,
+            message=message,
+            origins=refused.origins,
+            for_files=before is not None and is_same_but_for_files(before, refused.version),
+        )
+        return rejection
 
     def settle(self, generation: int) -> None:
         """Note how far the peer is, now that the dirty names are up to date."""

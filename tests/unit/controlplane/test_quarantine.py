@@ -33,9 +33,11 @@ class Mesh:
         self.quarantine.published(self.generation, *given)
         return given
 
-    def refuse(self, uid: str, *origins: Key, identity: str = "") -> Key | None:
+    def refuse(
+        self, uid: str, *origins: Key, identity: str = "", for_files: bool = False
+    ) -> Key | None:
         refusal = Refusal(f"{uid}.shop", identity or uid, "cluster", "no", self.generation)
-        blamed = self.quarantine.refused(uid, refusal, origins)
+        blamed = self.quarantine.refused(uid, refusal, origins, for_files=for_files)
         for key in self.quarantine.unexamined():
             self.quarantine.examine(key, ALL)
         return blamed
@@ -204,3 +206,41 @@ def test_a_refusal_of_what_no_policy_shaped_blames_nobody() -> None:
     mesh.give((OLD,))
     assert mesh.refuse("a") is None
     assert mesh.refuse("a", Key(DESTINATION_RULES, "shop", "gone")) is None
+
+
+def test_what_somebody_refuses_for_its_files_is_not_held_back() -> None:
+    mesh = Mesh()
+    mesh.give((OLD,))
+    assert mesh.refuse("a", OF_BAD, for_files=True) == OF_BAD
+    mesh.refuse("b", OF_BAD)
+    assert mesh.judge() == []
+    assert mesh.give((OLD,))[1] == (OLD,)
+
+
+def test_other_files_are_another_chance_for_those_that_have_them() -> None:
+    mesh = Mesh()
+    mesh.give((OLD,))
+    mesh.refuse("a", OF_BAD)
+    assert mesh.judge(frozenset({"a"})) == [OF_BAD]
+    mesh.quarantine.files_changed({"b"})
+    assert mesh.give((OLD,))[1] == ()
+
+    mesh.quarantine.files_changed({"a"})
+
+    assert mesh.judge() == []
+    assert mesh.give((OLD,))[1] == (OLD,)
+    mesh.refuse("a", OF_BAD)
+    assert mesh.judge(frozenset({"a"})) == [OF_BAD]
+
+
+def test_other_files_of_one_do_not_free_what_several_refused() -> None:
+    mesh = Mesh()
+    mesh.give((OLD,))
+    for uid in ALL:
+        mesh.refuse(uid, OF_BAD)
+    mesh.judge()
+
+    mesh.quarantine.files_changed({"a"})
+
+    assert mesh.judge() == [OF_BAD]
+    assert mesh.give((OLD,))[1] == ()

@@ -156,3 +156,20 @@ def test_other_settings_make_a_memo_forget() -> None:
     settings = MeshSettings(trust_domain="td2", dns_domain="td2")
 
     assert build_snapshot(mesh(), settings, memo=memo) == build_snapshot(mesh(), settings)
+
+
+def test_other_files_in_a_proxy_are_told_from_other_changes() -> None:
+    def filled(pod: Object, version: str) -> Object:
+        condition = {"type": "mutua.io/ProxyFiles", "status": "True", "message": version}
+        return {**pod, "status": {**pod["status"], "conditions": [condition]}}
+
+    other = pod("shop", "other", "10.244.0.3")
+    before = build_snapshot({PODS: [filled(WEB_POD, "secrets/bank 1"), filled(other, "x")]})
+    moved = {**other, "status": {**other["status"], "podIP": "10.244.0.4"}}
+    after = build_snapshot(
+        {PODS: [filled(WEB_POD, "secrets/bank 2"), filled(moved, "x"), pod("shop", "new")]}
+    )
+
+    assert after.workloads["shop-web"].files == "secrets/bank 2"
+    assert after.other_files(before) == {"shop-web"}
+    assert after.other_files(None) == after.other_files(after) == frozenset()

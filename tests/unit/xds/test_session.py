@@ -15,6 +15,7 @@ from mutua.xds.resource import (
     Layer,
     Resource,
     ResourceSet,
+    reading,
     resource,
 )
 from mutua.xds.session import (
@@ -417,3 +418,46 @@ def test_how_far_the_peer_is_in_each_type_it_asked_for() -> None:
     session.update(target(cds=[r("a")]), 3)
     ack(session, drain(session))
     assert session.states == {CLUSTER: SyncState.SYNCED}
+
+
+def of_files(files: str, body: str = "1") -> Resource:
+    return reading(r("c", body), f"{body} {files}".encode(), files)
+
+
+@pytest.mark.parametrize(
+    ("before", "for_files"),
+    [
+        pytest.param(of_files("secrets/bank 1"), True, id="the same from other files"),
+        pytest.param(of_files("secrets/bank 1", "2"), False, id="another state"),
+        pytest.param(r("c"), False, id="what reads no files"),
+    ],
+)
+@pytest.mark.parametrize("reconnects", [False, True])
+def test_a_refusal_tells_whether_only_the_files_have_changed(
+    before: Resource, *, for_files: bool, reconnects: bool
+) -> None:
+    if reconnects:
+        session = DeltaSession()
+        session.receive(Request(type_url=CLUSTER, versions={"c": before.version}))
+    else:
+        session = connected(cds=[before], lds=[])
+    session.update(target(cds=[of_files("secrets/bank 2")]), 2)
+    (response,) = drain(session)
+
+    nack(session, response, "c: no certificate")
+
+    (rejection,) = session.rejections
+    assert rejection.for_files is for_files
+
+
+def test_what_was_taken_away_was_not_taken_up() -> None:
+    session = connected(cds=[of_files("secrets/bank 1")], lds=[])
+    session.update(target(cds=[], lds=[]), 2)
+    ack(session, drain(session))
+    session.update(target(cds=[of_files("secrets/bank 2")], lds=[]), 3)
+    (response,) = drain(session)
+
+    nack(session, response, "c: no certificate")
+
+    (rejection,) = session.rejections
+    assert not rejection.for_files

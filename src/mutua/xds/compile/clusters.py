@@ -36,7 +36,7 @@ from mutua.xds.compile.traffic import (
     http2,
 )
 from mutua.xds.proto import Cluster, UpstreamHttpProtocolOptions, pack
-from mutua.xds.resource import Resource, resource
+from mutua.xds.resource import Resource, reading, resource
 
 LOCALHOST: Final = "127.0.0.1"
 INBOUND_SOURCE: Final = "127.0.0.6"
@@ -135,7 +135,7 @@ def outbound(shape: OutboundShape, settings: MeshSettings) -> Resource:
     return _cluster(shape.name, settings, shape.pool, origins=shape.origins, **fields)
 
 
-def reading(cluster: Resource, files: str) -> Resource:
+def reread(cluster: Resource, files: str) -> Resource:
     """Return a cluster that names files of the proxy, as one that is to read this version of them.
 
     Envoy reads files when it makes a cluster, and makes it anew only when it differs.  So the
@@ -149,7 +149,7 @@ def reading(cluster: Resource, files: str) -> Resource:
     # Serialized messages that follow one another are one message (protobuf encoding, "last one
     # wins"): maps grow.
     more = Cluster(metadata=metadata).SerializeToString(deterministic=True)
-    return resource(cluster.name, cluster.body + more, cluster.origins)
+    return reading(cluster, cluster.body + more, files)
 
 
 def inbound(port: int, protocol: Protocol, settings: MeshSettings) -> Resource:

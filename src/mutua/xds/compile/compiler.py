@@ -230,7 +230,7 @@ class _Shapes:
         return _bounded(
             self._reading,
             (files, made),
-            lambda: Layer(clusters.reading(one, files) for one in named.values()),
+            lambda: Layer(clusters.reread(one, files) for one in named.values()),
         )
 
 

@@ -501,6 +501,39 @@ async def test_an_edited_config_map_reaches_the_running_pod(world: Callable[[], 
         assert mount.read_only
 
 
+async def test_what_is_in_a_proxys_files_is_told_once_it_is_there(
+    world: Callable[[], World],
+) -> None:
+    cluster = world()
+    volumes = [
+        {"name": "bank", "secret": {"secretName": "bank"}},
+        {"name": "own", "configMap": {"name": "own", "optional": True}},
+    ]
+    spec = pod(sidecar=True, volumes=volumes)
+    app, proxy = spec["spec"]["containers"]
+    app["volumeMounts"] = [{"name": "own", "mountPath": "/own"}]
+    proxy["volumeMounts"] = [{"name": "bank", "mountPath": "/etc/bank"}]
+
+    def told(pod: Object) -> str:
+        return str((find_condition(pod, "mutua.io/ProxyFiles") or {}).get("message", ""))
+
+    secret = {"metadata": {"namespace": "shop", "name": "bank"}, "data": {"a": "YQ=="}}
+    async with cluster.node.running():
+        first = (await cluster.apply(SECRETS, secret))["metadata"]["resourceVersion"]
+        uid = (await cluster.apply(PODS, spec))["metadata"]["uid"]
+        file = cluster.node.layout.pod(uid) / "volumes/bank/a"
+        assert told(await cluster.when(is_ready)) == f"secrets/bank {first}"
+
+        await cluster.edit(SECRETS, "bank", lambda obj: obj.update(data={"a": "Yg=="}))
+
+        await cluster.when(lambda pod: told(pod) != f"secrets/bank {first}")
+        assert file.read_text() == "b"
+    async with cluster.node.running():  # another daemon, which has read nothing yet
+        later = (await cluster.store.get(SECRETS, "shop", "bank"))["metadata"]["resourceVersion"]
+        await cluster.settle()
+        assert told(await cluster.pod()) == f"secrets/bank {later}"
+
+
 TOKEN = {
     "name": "token",
     "projected": {

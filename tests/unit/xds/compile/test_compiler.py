@@ -4,10 +4,17 @@ import time
 
 import pytest
 
-from mutua.api.object import ENDPOINT_SLICES, PEER_AUTHENTICATIONS, PODS, SERVICES, Object
+from mutua.api.object import (
+    DESTINATION_RULES,
+    ENDPOINT_SLICES,
+    PEER_AUTHENTICATIONS,
+    PODS,
+    SERVICES,
+    Object,
+)
 from mutua.model.build import BuildMemo, build_snapshot
 from mutua.model.settings import MeshSettings
-from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service
+from mutua.testing.mesh import destination_rule, endpoint_slice, peer_authentication, pod, service
 from mutua.xds.compile import Compiler, compile_proxy
 from mutua.xds.compile.tls import TLS
 from mutua.xds.proto import Cluster, Listener, RouteConfiguration
@@ -201,3 +208,45 @@ def test_a_policy_change_in_a_large_mesh_costs_well_under_a_second() -> None:
     elapsed = time.process_time() - start
     assert pushed == 100
     assert elapsed < 1.0
+
+
+def with_files(pod: Object, version: str) -> Object:
+    condition = {"type": "mutua.io/ProxyFiles", "status": "True", "message": version}
+    return {**pod, "status": {**pod["status"], "conditions": [condition]}}
+
+
+def test_other_files_change_the_clusters_that_name_files_and_nothing_else() -> None:
+    objects, memo, compiler = mesh(3, namespaces=1), BuildMemo(), Compiler()
+    rules = [
+        destination_rule("n0", "s0", {"tls": {"mode": "SIMPLE", "caCertificates": "/etc/ca"}}),
+        destination_rule("n0", "s1", {"tls": {"mode": "SIMPLE"}}, name="system"),
+    ]
+    reader, other, idle = objects[PODS]
+    objects |= {DESTINATION_RULES: rules}
+    objects[PODS] = [with_files(reader, "secrets/a 1"), with_files(other, "secrets/a 1"), idle]
+    snapshot = build_snapshot(objects, memo=memo)
+    before = {uid: compiler.compile(snapshot, uid) for uid in uids(objects)}
+    assert before["n0-s0"][CLUSTER].layers[3] is before["n0-s1"][CLUSTER].layers[3]
+
+    objects[PODS] = [with_files(reader, "secrets/a 2"), *objects[PODS][1:]]
+    snapshot = build_snapshot(objects, memo=memo)
+    after = {uid: compiler.compile(snapshot, uid) for uid in uids(objects)}
+
+    assert after["n0-s1"] is before["n0-s1"]
+    assert after["n0-s2"] is before["n0-s2"]
+    for kind, found in after["n0-s0"].items():
+        changes = found.changes(before["n0-s0"][kind])
+        names = ["outbound|80||s0.n0.svc.cluster.local"] if kind == CLUSTER else []
+        assert [one.name for one in changes.changed] == names
+        assert not changes.removed
+    (name,) = after["n0-s2"][CLUSTER].layers[3]
+    plain, old, new = (
+        Cluster.FromString(found[CLUSTER][name].body)
+        for found in (before["n0-s2"], before["n0-s0"], after["n0-s0"])
+    )
+    assert old != new
+    for one, version in ((old, "1"), (new, "2")):
+        assert one.metadata.filter_metadata["mutua"]["files"] == f"secrets/a {version}"
+        assert one.metadata.filter_metadata["istio"] == plain.metadata.filter_metadata["istio"]
+        del one.metadata.filter_metadata["mutua"]
+        assert one == plain
