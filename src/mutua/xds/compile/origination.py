@@ -5,8 +5,13 @@
 
 Either names files of the proxy, or a Secret (`credentialName`).  Files are named in the
 configuration itself: a missing one makes Envoy refuse the cluster, so that the rule is held back
-and its status says which file.  A Secret is asked for by name: as long as it is missing,
+and its status says which file.  When the files have changed the proxy is sent the cluster again
+(`clusters.reread`): Envoy would follow files that secret discovery names by itself, but tells
+nobody when it cannot use what it finds.  A Secret is asked for by name: as long as it is missing,
 connections fail, and the rule's status says so.
+
+The proxy's own certificate and the mesh's roots have files too, in /etc/certs; the agent, which
+writes them, serves the same by secret discovery, so that they are followed as everywhere else.
 Specification: istio-semantics sections 3.4 and 3.6.
 """
 
@@ -15,7 +20,8 @@ from typing import Any, Final
 
 from mutua.api.destination import ROOTS, ClientTls, TlsMode
 from mutua.model.settings import MeshSettings
-from mutua.xds.compile.tls import CREDENTIALS, TLS, exactly, tls_parameters
+from mutua.xds.compile.names import CERTIFICATE_SECRET, TRUST_SECRET
+from mutua.xds.compile.tls import CREDENTIALS, SDS, TLS, exactly, tls_parameters
 from mutua.xds.proto import UpstreamTlsContext, pack
 
 SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
@@ -23,6 +29,10 @@ SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 SECRETS: Final = "kubernetes://"
 """What the names of Secrets begin with among proxies (section 2.9)."""
+
+OWN_CERTIFICATE: Final = ("/etc/certs/cert-chain.pem", "/etc/certs/key.pem")
+OWN_ROOTS: Final = "/etc/certs/root-cert.pem"
+"""Where the agent puts what it also serves."""
 
 HTTP2_ALPN: Final = ("h2",)
 
@@ -39,10 +49,10 @@ def foreign_tls(
         expected: Names that a ServiceEntry gives the server; the rule's own beat them.
     """
     common: dict[str, Any] = {"tls_params": tls_parameters(settings.tls_defaults)}
-    if tls.credential_name and not tls.insecure_skip_verify:
+    if (roots := _served_roots(tls)) is not None:
         common["combined_validation_context"] = {
             "default_validation_context": {"match_typed_subject_alt_names": _named(tls, expected)},
-            "validation_context_sds_secret_config": _secret(tls.credential_name + ROOTS),
+            "validation_context_sds_secret_config": roots,
         }
     else:
         common["validation_context"] = _validation(tls, expected)
@@ -50,6 +60,10 @@ def foreign_tls(
         common["alpn_protocols"] = HTTP2_ALPN
     if tls.mode is TlsMode.MUTUAL and tls.credential_name:
         common["tls_certificate_sds_secret_configs"] = [_secret(tls.credential_name)]
+    elif tls.mode is TlsMode.MUTUAL and (tls.client_certificate, tls.private_key) == (
+        OWN_CERTIFICATE
+    ):
+        common["tls_certificate_sds_secret_configs"] = [_of_the_mesh(CERTIFICATE_SECRET)]
     elif tls.mode is TlsMode.MUTUAL:
         common["tls_certificates"] = [
             {
@@ -72,6 +86,16 @@ def names(tls: ClientTls, expected: Iterable[str]) -> tuple[str, ...]:
     return tuple(expected) if tls.subject_alt_names is None else tls.subject_alt_names
 
 
+def _served_roots(tls: ClientTls) -> dict[str, Any] | None:
+    """Return the secret to verify the server with; None where there is none, but perhaps a file."""
+    if tls.insecure_skip_verify:
+        return None
+    if tls.credential_name:
+        return _secret(tls.credential_name + ROOTS)
+    is_own = tls.ca_certificates == OWN_ROOTS and not tls.ca_crl
+    return _of_the_mesh(TRUST_SECRET) if is_own else None
+
+
 def _validation(tls: ClientTls, expected: Iterable[str]) -> dict[str, Any]:
     if tls.insecure_skip_verify:
         return {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
@@ -87,3 +111,7 @@ def _named(tls: ClientTls, expected: Iterable[str]) -> list[dict[str, Any]]:
 
 def _secret(name: str) -> dict[str, Any]:
     return {"name": f"{SECRETS}{name}", "sds_config": CREDENTIALS}
+
+
+def _of_the_mesh(name: str) -> dict[str, Any]:
+    return {"name": name, "sds_config": SDS}

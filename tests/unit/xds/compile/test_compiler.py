@@ -17,7 +17,7 @@ from mutua.model.settings import MeshSettings
 from mutua.testing.mesh import destination_rule, endpoint_slice, peer_authentication, pod, service
 from mutua.xds.compile import Compiler, compile_proxy
 from mutua.xds.compile.tls import TLS
-from mutua.xds.proto import Cluster, Listener, RouteConfiguration
+from mutua.xds.proto import Cluster, Listener, RouteConfiguration, UpstreamTlsContext
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 HTTP = {"name": "http", "port": 80, "targetPort": 8080}
@@ -208,6 +208,42 @@ def test_a_policy_change_in_a_large_mesh_costs_well_under_a_second() -> None:
     elapsed = time.process_time() - start
     assert pushed == 100
     assert elapsed < 1.0
+
+
+OWN = {
+    "clientCertificate": "/etc/certs/cert-chain.pem",
+    "privateKey": "/etc/certs/key.pem",
+    "caCertificates": "/etc/certs/root-cert.pem",
+}
+"""The files of the proxy's own certificate."""
+
+
+@pytest.mark.parametrize(
+    ("files", "served"),
+    [
+        pytest.param({}, {"default", "ROOTCA"}, id="all of its own"),
+        pytest.param({"caCertificates": "/etc/bank/ca.crt"}, {"default"}, id="others' roots"),
+        pytest.param({"caCrl": "/etc/bank/crl"}, {"default"}, id="a revocation list"),
+        pytest.param({"insecureSkipVerify": True}, {"default"}, id="no verification"),
+        pytest.param({"privateKey": "/etc/bank/key.pem"}, {"ROOTCA"}, id="another key"),
+    ],
+)
+def test_a_proxys_own_certificate_is_not_read_from_its_files(
+    files: dict[str, object], served: set[str]
+) -> None:
+    rule = destination_rule("n0", "s0", {"tls": {"mode": "MUTUAL", **OWN, **files}})
+    snapshot = build_snapshot(mesh(1) | {DESTINATION_RULES: [rule]})
+
+    compiled = compile_proxy(snapshot, "n0-s0")[CLUSTER]["outbound|80||s0.n0.svc.cluster.local"]
+
+    context = UpstreamTlsContext.FromString(
+        Cluster.FromString(compiled.body).transport_socket.typed_config.value
+    ).common_tls_context
+    roots = context.combined_validation_context.validation_context_sds_secret_config
+    found = [*context.tls_certificate_sds_secret_configs, roots]
+    assert {one.name for one in found} - {""} == served
+    assert bool(context.tls_certificates) == ("default" not in served)
+    assert context.HasField("validation_context") == ("ROOTCA" not in served)
 
 
 def with_files(pod: Object, version: str) -> Object:
