@@ -33,11 +33,13 @@ def client_in(namespace: str, rule: DestinationRule | None = None) -> Workload:
 
 
 def followers(mesh: Mesh, rule: DestinationRule, service: Service) -> Iterator[Workload]:
-    """Yield clients that may follow a rule to a Service."""
+    """Yield clients that may follow a rule to a Service, or are left without one by it."""
     exported = rule.export_to or mesh.settings.default_destination_rule_export_to
     is_local = rule.namespace not in {service.id.namespace, mesh.root}
     if is_local or set(exported) == {"."} or rule.selector is not None:
         yield client_in(rule.namespace, rule)
+        if rule.selector is not None:
+            yield client_in(rule.namespace)
         return
     if rule.namespace == mesh.root and mesh.root in mesh.inhabited:
         yield client_in(mesh.root)  # not one of the others: it has a rule of its own

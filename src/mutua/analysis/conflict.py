@@ -42,9 +42,9 @@ PATHS: Final = {
 
 def analyze(mesh: Mesh) -> Iterator[Message]:
     """Yield the calls that policies and rules make impossible."""
-    for rule in mesh.snapshot.destination_rules:
-        yield from _of_rule(mesh, rule)
     unruled = _Findings()
+    for rule in mesh.snapshot.destination_rules:
+        yield from _of_rule(mesh, rule, unruled)
     for service in mesh.snapshot.services:
         for client in callers(mesh, service):
             for case in _cases(mesh, service, client):
@@ -88,8 +88,14 @@ def _cases(
             yield Case(service, port, group, judge(snapshot, client, to))
 
 
-def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
-    """Yield what a rule makes clients send in vain; one message for each cause."""
+def _of_rule(mesh: Mesh, rule: DestinationRule, unruled: "_Findings") -> Iterator[Message]:
+    """Yield what a rule makes clients send in vain; one message for each cause.
+
+    Args:
+        mesh: The mesh.
+        rule: The rule.
+        unruled: Takes note of calls of its followers about which no rule says anything.
+    """
     own = f"{rule.namespace}/{rule.name}"
     causes: dict[tuple[Level, str, str, str], list[Case]] = defaultdict(list)
     subsets = (("", NO_LABELS), *((one.name, one.labels) for one in rule.subsets))
@@ -102,7 +108,9 @@ def _of_rule(mesh: Mesh, rule: DestinationRule) -> Iterator[Message]:
     )
     for case in calls:
         sent = case.verdict.sent
-        if case.verdict.works is False and sent.setting.source == own:
+        if not sent.setting.source:
+            unruled.add(mesh, case)
+        elif case.verdict.works is False and sent.setting.source == own:
             demand = _demand(case.verdict.demanded)
             key = (sent.setting.level, sent.sends.value, demand, case.verdict.outcome.value)
             causes[key].append(case)
