@@ -131,6 +131,7 @@ class DestinationRule:
         subsets: In the order written.
         export_to: Namespaces whose clients see it, "." and "*" as written; () for the default.
         selector: Labels of the clients it applies to; None for all that see it.
+        source: The object it was read from, for whoever passes it on; {} when it was not.
     """
 
     namespace: str
@@ -141,6 +142,7 @@ class DestinationRule:
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
     selector: Mapping[str, str] | None = None
+    source: Object = field(default_factory=dict, compare=False, repr=False)
 
     def hostname(self, dns_domain: str) -> str:
         """Return the host in full, in lower case: short names mean the rule's own namespace."""
@@ -193,6 +195,7 @@ def parse_destination_rule(obj: Object) -> DestinationRule:
         ),
         export_to=tuple(spec.get("exportTo") or ()),
         selector=dict(labels) if labels else None,
+        source=obj,
     )
 
 

@@ -45,6 +45,7 @@ class PeerAuthentication:
         selector: Labels the workload must have; None when it speaks about the whole namespace.
         mode: For every port that `port_modes` does not name.
         port_modes: By workload port, never by Service port; UNSET inherits `mode`.
+        source: The object it was read from, for whoever passes it on; {} when it was not.
     """
 
     namespace: str
@@ -53,6 +54,7 @@ class PeerAuthentication:
     selector: Mapping[str, str] | None = None
     mode: MutualTlsMode = MutualTlsMode.UNSET
     port_modes: Mapping[int, MutualTlsMode] = field(default_factory=lambda: MappingProxyType({}))
+    source: Object = field(default_factory=dict, compare=False, repr=False)
 
 
 def parse_peer_authentication(obj: Object) -> PeerAuthentication:
@@ -79,6 +81,7 @@ def parse_peer_authentication(obj: Object) -> PeerAuthentication:
         selector=MappingProxyType(dict(labels)) if labels else None,
         mode=_mode(spec.get("mtls")),
         port_modes=MappingProxyType({int(port): _mode(mtls) for port, mtls in ports.items()}),
+        source=obj,
     )
 
 

@@ -202,6 +202,7 @@ class Mesh:
             reviews=TokenReviews(TokenReviewer(self.registry, self._signer, clock)),
             front=layout.run / "ca.sock",
             deadlines=layout.run / "deadlines.json",
+            checkpoint=layout.run / "checkpoint.json",
         )
         self._containers = HostedContainers(
             outside.shim, lambda stop, ready: ControlPlaneInstance(around).run(stop, ready), clock

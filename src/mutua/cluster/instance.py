@@ -28,6 +28,7 @@ from mutua.cluster.certificates.coherence import ConfirmedBundles, VerdictWriter
 from mutua.cluster.certificates.counted import CountedIssuer
 from mutua.cluster.certificates.figures import certificate_figures
 from mutua.cluster.certificates.issued import held_elsewhere, issued_about, note_state
+from mutua.cluster.checkpoint_file import CheckpointFile
 from mutua.cluster.controllers.events import EventRecorder
 from mutua.cluster.controllers.view import View
 from mutua.cluster.istiod import MONITORING_PORT
@@ -53,6 +54,7 @@ from mutua.controlplane.credentials import Credentials
 from mutua.controlplane.ledger.keeper import Keeper, Program
 from mutua.controlplane.mesh_config import LiveSettings, Report, peer_authorities
 from mutua.controlplane.proxy_container import InjectionSettings
+from mutua.controlplane.rollout import Rollout
 from mutua.controlplane.root_cert import RootCertificatePublisher
 from mutua.controlplane.strict.guard import Guard, Record
 from mutua.foundation.clock import Clock
@@ -100,6 +102,7 @@ class Surroundings:
         reviews: Tells whom a token speaks for.
         front: Path of the socket between the CSR service's TLS and its gRPC.
         deadlines: Path of the file that says when older connections have to end.
+        checkpoint: Path of the file that says how far a change of modes is.
     """
 
     store: ObjectStore
@@ -122,6 +125,7 @@ class Surroundings:
     reviews: TokenReviewer
     front: Path
     deadlines: Path
+    checkpoint: Path
 
 
 class ControlPlaneInstance:
@@ -147,8 +151,11 @@ class ControlPlaneInstance:
                 workload_cert_ttl=around.ttl.total_seconds(),
             )
         )
+        checkpoint = CheckpointFile(around.checkpoint)
+        rollout = Rollout(checkpoint.read())
+        rollout.on_checkpoint = checkpoint.write
         self._plane = ControlPlane(
-            store, clock=clock, settings=self._settings, report=around.report
+            store, clock=clock, settings=self._settings, report=around.report, rollout=rollout
         )
         self._credentials = Credentials(store)
         self._plane.on_state = self._credentials.follow

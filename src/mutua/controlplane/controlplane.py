@@ -40,7 +40,8 @@ from mutua.controlplane.port_conflicts import PortConflicts
 from mutua.controlplane.quarantine import Quarantine, Refusal
 from mutua.controlplane.receipts import Receipts, state_of
 from mutua.controlplane.remarks import Remarks
-from mutua.controlplane.rollout import SETTLE, Rollout
+from mutua.controlplane.rollout import Rollout
+from mutua.controlplane.rollout_proxy import SETTLE
 from mutua.controlplane.status import StatusWriter
 from mutua.controlplane.sync_status import GenericXdsConfig, sync_status
 from mutua.foundation.clock import Clock
@@ -87,6 +88,7 @@ class ControlPlane:
         clock: Clock,
         settings: LiveSettings | None = None,
         report: Report = lambda *_: None,
+        rollout: Rollout | None = None,
     ) -> None:
         """Prepare; nothing happens before `run`.
 
@@ -95,6 +97,7 @@ class ControlPlane:
             clock: Wall time.
             settings: Of the mesh, followed; None for the defaults.
             report: Told what happened to an object, for an Event.
+            rollout: Where to go on; None for the beginning.
         """
         self.generation = 0
         self.snapshot: MeshSnapshot | None = None
@@ -114,7 +117,7 @@ class ControlPlane:
         self._compiler = Compiler()
         self._feeds: dict[str, Feed] = {}
         self._quarantine = Quarantine()
-        self._rollout = Rollout()
+        self._rollout = rollout or Rollout()
         self._epoch: Epoch | None = None
         self._given: MeshSnapshot | None = None
         self.receipts = Receipts(self._rollout, self._quarantine, self._feeds, _now)
@@ -133,6 +136,7 @@ class ControlPlane:
             for mirror in self._mirrors.values():
                 await mirror.wait_synced()
             await self._push()
+            self._changed.set()  # the first epoch may be that of an earlier life
             group.create_task(self._follow(), name="push")
             group.create_task(self._status.run(), name="status")
             ready()
@@ -250,7 +254,7 @@ class ControlPlane:
             refuses=any(one.name == VIRTUAL_INBOUND for one in progress.rejections),
             now=_now(),
         )
-        released = self._quarantine.confirmed(uid, generation, _refused_by(progress))
+        released = self._quarantine.confirmed(uid, generation, progress.origins)
         if can_go_on or released:
             self._changed.set()
 
@@ -263,6 +267,7 @@ class ControlPlane:
 
     def _wake_status(self) -> None:
         self._status_timer = None
+        self._rollout.save(_now())
         self._status.wake()
         if self._status_due > _now():
             self._wake_status_at(self._status_due)
@@ -296,7 +301,7 @@ class ControlPlane:
             }
             self._quarantine.examine(key, concerned)
             for uid, progress in concerned.items():
-                self._quarantine.confirmed(uid, progress.acknowledged, _refused_by(progress))
+                self._quarantine.confirmed(uid, progress.acknowledged, progress.origins)
 
     def _tell(self, key: Key, message: str) -> None:
         """Log a refusal, and make an Event of it."""
@@ -389,8 +394,3 @@ class ControlPlane:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _refused_by(progress: Progress) -> frozenset[Key]:
-    """Return what shaped the resources that a proxy refuses."""
-    return frozenset(key for one in progress.rejections for key in one.origins)

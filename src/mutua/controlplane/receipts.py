@@ -47,7 +47,7 @@ class Receipts:
         Args:
             objects: All policies and rules of which the newest intent was made.
         """
-        number = self._rollout.current.target.number
+        number = self._rollout.target.number
         before, self._seen = self._seen, {}
         for key, obj in objects.items():
             known, state = before.get(key), state_of(obj)

@@ -23,21 +23,15 @@ PERMISSIVE mode, by hand (istio.io, "Mutual TLS Migration").
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from mutua.api.destination import DestinationRule
+from mutua.controlplane.checkpoint import Checkpoint, reconciled
 from mutua.controlplane.epoch import Epoch, Intent, intent_of, stage_of
+from mutua.controlplane.rollout_proxy import PATIENCE, SETTLE, UNKNOWN, Proxy
 from mutua.model.workload import Workload
 from mutua.xds.compile.modes import Acceptance, may_switch
 from mutua.xds.compile.stage import PolicySet
-
-SETTLE: Final = 0.1
-"""Seconds from a proxy's confirmation until it counts.  A worker takes a change up within its next
-turn, which is microseconds on an idle machine and a time slice or two on a busy one."""
-
-PATIENCE: Final = 60.0
-"""Seconds that a proxy may leave an epoch unconfirmed before the others go on without it."""
 
 RETURN: Final = 10.0
 """Seconds after the start in which proxies of an earlier life are waited for: they come back within
@@ -47,49 +41,27 @@ MOST_EPOCHS: Final = 256
 """Epochs remembered for proxies that are not waited for."""
 
 
-UNKNOWN: Final = -1
-"""An epoch before all others: the proxy may have any configuration."""
-
-
-@dataclass(slots=True, eq=False)
-class _Proxy:
-    """How far one proxy is, in epochs.
+class Rollout:
+    """The state machine: `advance` after every event that asks for it, and when `due` has come.
 
     Attributes:
-        confirmed: The last epoch that it confirmed; it is there or further.
-        settled: The same, of confirmations that count.
-        settling: Confirmations that do not count yet, each with the time from which on it does.
-        behind_since: When the first epoch came that it has not confirmed; None when it has all.
-        is_known: It has been connected, so it has some configuration.
-        has_confirmed: Any configuration at all.
-        refuses: It refused its inbound listener.
+        on_checkpoint: Told how far the change is, before an epoch is given out.
     """
 
-    confirmed: int = UNKNOWN
-    settled: int = UNKNOWN
-    settling: list[tuple[int, float]] = field(default_factory=list)
-    behind_since: float | None = None
-    is_known: bool = False
-    has_confirmed: bool = False
-    refuses: bool = False
+    def __init__(self, kept: Checkpoint | None = None) -> None:
+        """Begin without a target: `aim` before `advance`.
 
-    def settle(self, now: float) -> None:
-        while self.settling and self.settling[0][1] <= now:
-            self.settled = self.settling.pop(0)[0]
-
-    def is_late(self, now: float) -> bool:
-        return self.behind_since is not None and now >= self.behind_since + PATIENCE
-
-
-class Rollout:
-    """The state machine: `advance` after every event that asks for it, and when `due` has come."""
-
-    def __init__(self) -> None:
-        """Begin without a target: `aim` before `advance`."""
+        Args:
+            kept: The last checkpoint of an earlier life, which is gone on from; None to begin anew.
+        """
+        self.on_checkpoint: Callable[[Checkpoint], None] = lambda _checkpoint: None
+        self._checkpoint = kept
+        # By which clients of an earlier life may go.
+        self._earlier: tuple[Intent, ...] = ()
         self._started = 0.0
         self._target = intent_of(0, (), (), "")
         self._epochs: list[Epoch] = []
-        self._proxies: dict[str, _Proxy] = {}
+        self._proxies: dict[str, Proxy] = {}
         # Who holds up the next step, and who of them has not even confirmed what is needed.
         self._blockers: set[str] = set()
         self._silent: set[str] = set()
@@ -100,6 +72,11 @@ class Rollout:
     def current(self) -> Epoch:
         """The newest epoch."""
         return self._epochs[-1]
+
+    @property
+    def target(self) -> Intent:
+        """What is to be reached; the newest epoch's, but in the first step of a later life."""
+        return self._target
 
     def aim(self, policies: PolicySet, rules: tuple[DestinationRule, ...], root: str) -> Intent:
         """Set what is to be reached, and return it; the same as before for the same objects.
@@ -116,7 +93,7 @@ class Rollout:
 
     def add(self, uid: str) -> None:
         """A proxy is served from now on."""
-        self._proxies.setdefault(uid, _Proxy())
+        self._proxies.setdefault(uid, Proxy())
 
     def remove(self, uid: str) -> bool:
         """A proxy is gone; returns like `report`."""
@@ -161,12 +138,16 @@ class Rollout:
         """
         for proxy in self._proxies.values():
             proxy.settle(now)
+        self._heard.clear()
         if not self._epochs:
             self._started = now
-        self._heard.clear()
+            if self._checkpoint is not None and self._checkpoint.target.root == self._target.root:
+                return self._resume(self._checkpoint, workloads)
         if not self._epochs or self.current.target.root != self._target.root:
             self._blockers, self._silent = set(), set()
-            return self._begin(self._target, ())
+            self._begin(self._target, self._target, ())
+            self.save(now)
+            return self.current
         waited = {
             uid: proxy
             for uid, proxy in self._proxies.items()
@@ -179,8 +160,9 @@ class Rollout:
         former = self._former(dial, oldest, servers)
         current = self.current
         if (self._target, dial, former) != (current.target, current.dial, current.former):
-            current = self._begin(dial, former)
-        self._forget()
+            current = self._begin(self._target, dial, former)
+        self._forget(now)
+        self.save(now)
         self._blockers = {
             uid for uid, one in waited.items() if self._blocks(one, one.settled, workloads[uid])
         }
@@ -190,6 +172,18 @@ class Rollout:
             if self._blocks(waited[uid], waited[uid].confirmed, workloads[uid])
         }
         return current
+
+    def save(self, now: float) -> None:
+        """Tell how far the change is, if that is news: proxies have settled, or time has passed."""
+        waited = [one for one in self._proxies.values() if self._is_waited_for(one, now)]
+        for one in waited:
+            one.settle(now)
+        current = self.current
+        oldest = min((one.settled for one in waited), default=current.number)
+        checkpoint = Checkpoint(current.target, current.dial, current.former, self._dials(oldest))
+        if checkpoint != self._checkpoint:
+            self._checkpoint = checkpoint
+            self.on_checkpoint(checkpoint)
 
     def published(self, generation: int, now: float) -> None:
         """The current epoch is being published, as part of this generation of the mesh."""
@@ -260,14 +254,23 @@ class Rollout:
             return False
         return all(holds(epoch) for epoch in self._from(proxy.settled))
 
-    def _begin(self, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
+    def _resume(self, kept: Checkpoint, workloads: Mapping[str, Workload]) -> Epoch:
+        """Begin with the newest epoch of an earlier life: it is news to nobody."""
+        self._checkpoint = kept = reconciled(kept, self._target)
+        self._earlier = kept.dials
+        for uid, workload in workloads.items():
+            if workload.accepts_mutual_tls:
+                self.add(uid)  # it may be at any epoch of that life, and be added only later
+        return self._begin(kept.target, kept.dial, kept.former)
+
+    def _begin(self, target: Intent, dial: Intent, former: tuple[Intent, ...]) -> Epoch:
         number = self.current.number + 1 if self._epochs else 0
-        stage = stage_of(self._target, dial, former)
-        acceptance = Acceptance(stage, self._target.root)
-        self._epochs.append(Epoch(number, self._target, dial, former, stage, acceptance))
+        stage = stage_of(target, dial, former)
+        acceptance = Acceptance(stage, target.root)
+        self._epochs.append(Epoch(number, target, dial, former, stage, acceptance))
         return self.current
 
-    def _meet(self, proxy: _Proxy, now: float) -> None:
+    def _meet(self, proxy: Proxy, now: float) -> None:
         proxy.is_known = True
         if now < self._started + RETURN:
             proxy.behind_since = now
@@ -283,12 +286,12 @@ class Rollout:
         self._silent.discard(uid)
         return not self._silent
 
-    def _is_waited_for(self, proxy: _Proxy, now: float) -> bool:
+    def _is_waited_for(self, proxy: Proxy, now: float) -> bool:
         if not proxy.is_known:
             return now < self._started + RETURN
         return not proxy.is_late(now)
 
-    def _deadline(self, proxy: _Proxy) -> float:
+    def _deadline(self, proxy: Proxy) -> float:
         if not proxy.is_known or proxy.behind_since is None:
             return self._started + RETURN
         return proxy.behind_since + PATIENCE
@@ -303,7 +306,7 @@ class Rollout:
                 found = epoch.number
         return found
 
-    def _deaf(self, waited: Mapping[str, _Proxy], workloads: Mapping[str, Workload]) -> bool:
+    def _deaf(self, waited: Mapping[str, Proxy], workloads: Mapping[str, Workload]) -> bool:
         """Tell whether some server may not let in yet what clients are to send."""
         if self.current.dial is self._target:
             return False
@@ -311,7 +314,7 @@ class Rollout:
             not self._hears(proxy, proxy.settled, workloads[uid]) for uid, proxy in waited.items()
         )
 
-    def _hears(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
+    def _hears(self, proxy: Proxy, epoch: int, workload: Workload) -> bool:
         if proxy.refuses:
             return True  # it decided for itself
         known = self._heard.get((epoch, workload.namespace))
@@ -339,13 +342,19 @@ class Rollout:
     def _former(self, dial: Intent, oldest: int, servers: Iterable[Workload]) -> tuple[Intent, ...]:
         """Return by which intents clients may go that some server must still know about."""
         found: list[Intent] = []
-        for intent in (dial, *(epoch.dial for epoch in self._from(oldest))):
+        for intent in (dial, *self._dials(oldest)):
             known = any(
                 one.policies == intent.policies and one.rules == intent.rules for one in found
             )
             if intent is not self._target and not known and self._matters(intent, servers):
                 found.append(intent)
         return tuple(found)
+
+    def _dials(self, oldest: int) -> tuple[Intent, ...]:
+        """Return by which intents clients may go when all are at an epoch or later."""
+        earlier = self._earlier if oldest < self._epochs[0].number else ()
+        found = (*(epoch.dial for epoch in self._from(oldest)), *earlier)
+        return tuple({id(one): one for one in found}.values())
 
     def _matters(self, intent: Intent, servers: Iterable[Workload]) -> bool:
         stage = stage_of(self._target, intent, (intent,))
@@ -363,7 +372,7 @@ class Rollout:
                 done.add(name)
         return False
 
-    def _blocks(self, proxy: _Proxy, epoch: int, workload: Workload) -> bool:
+    def _blocks(self, proxy: Proxy, epoch: int, workload: Workload) -> bool:
         """Tell whether a proxy that is at an epoch or later holds up the next step."""
         if self.current.dial is not self._target:
             return not self._hears(proxy, epoch, workload)
@@ -374,12 +383,13 @@ class Rollout:
             or epoch < self._epochs[0].number
         )
 
-    def _forget(self) -> None:
+    def _forget(self, now: float) -> None:
         """Drop the epochs at which nobody can be any more."""
-        oldest = min(
-            (one.settled for one in self._proxies.values() if one.is_known),
-            default=self.current.number,
-        )
+        proxies = self._proxies.values()
+        there = (one.settled for one in proxies if one.is_known or self._is_waited_for(one, now))
+        oldest = min(there, default=self.current.number)
+        if oldest >= self._epochs[0].number:
+            self._earlier = ()
         kept = list(self._from(oldest))
         self._epochs = kept[-MOST_EPOCHS:]
         self._heard.clear()

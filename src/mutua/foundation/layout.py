@@ -5,7 +5,7 @@ not have to (sockets, mount points).  Unix socket paths are limited to 107 bytes
 is why `run` is short and separate.
 
     state/  mesh.db  lock  kubeconfig  daemon.log  pki/  issuance/  logs/
-    run/    shim.sock  deadlines.json  pods/<pod uid>/…  netns/<pod uid>
+    run/    shim.sock  deadlines.json  checkpoint.json  pods/<pod uid>/…  netns/<pod uid>
 """
 
 from dataclasses import dataclass

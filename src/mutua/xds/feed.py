@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from mutua.api.object import Key
 from mutua.xds.resource import ProxyResources
 from mutua.xds.session import DeltaSession
 from mutua.xds.subscription import Rejection, SyncState
@@ -32,6 +33,11 @@ class Progress(NamedTuple):
     connected: bool = False
     acknowledged: int = 0
     rejections: tuple[Rejection, ...] = ()
+
+    @property
+    def origins(self) -> frozenset[Key]:
+        """What shaped the resources that it refuses."""
+        return frozenset(key for one in self.rejections for key in one.origins)
 
 
 @dataclass(slots=True, eq=False)

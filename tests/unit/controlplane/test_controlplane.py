@@ -6,7 +6,7 @@ from typing import Any
 
 from mutua.api.object import PEER_AUTHENTICATIONS, PODS, Object
 from mutua.controlplane.controlplane import BREATH, ControlPlane
-from mutua.controlplane.rollout import SETTLE
+from mutua.controlplane.rollout_proxy import SETTLE
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import peer_authentication, pod

@@ -25,7 +25,8 @@ from mutua.api.object import (
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.enforcement import why
 from mutua.controlplane.quarantine import Refusal
-from mutua.controlplane.rollout import PATIENCE, RETURN
+from mutua.controlplane.rollout import RETURN
+from mutua.controlplane.rollout_proxy import PATIENCE
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
 from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service

@@ -3,6 +3,7 @@
 The properties ask the evaluator, a second opinion, what clients send and what servers accept.
 """
 
+import json
 from dataclasses import dataclass, field
 from itertools import permutations
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mutua.api.destination import DestinationRule
-from mutua.api.security import MutualTlsMode, PeerAuthentication
+from mutua.api.object import Object
+from mutua.api.security import MutualTlsMode, PeerAuthentication, parse_peer_authentication
+from mutua.controlplane.checkpoint import Checkpoint, dump, load
 from mutua.controlplane.epoch import Epoch, Intent
-from mutua.controlplane.rollout import PATIENCE, RETURN, SETTLE, Rollout
+from mutua.controlplane.rollout import RETURN, Rollout
+from mutua.controlplane.rollout_proxy import PATIENCE, SETTLE
 from mutua.model.service import Protocol, Service, ServiceName, ServicePort
 from mutua.model.settings import MeshSettings
 from mutua.model.snapshot import MeshSnapshot
@@ -45,13 +49,17 @@ def workload(namespace: str, name: str) -> Workload:
 def policy(
     mode: MutualTlsMode, namespace: str = ROOT, app: str = "", **ports: MutualTlsMode
 ) -> PeerAuthentication:
-    return PeerAuthentication(
-        namespace=namespace,
-        name=f"for-{app or 'all'}",
-        mode=mode,
-        selector={"app": app} if app else None,
-        port_modes={int(port.strip("_")): of for port, of in ports.items()},
-    )
+    spec: Object = {"mtls": {"mode": mode.value}}
+    if app:
+        spec["selector"] = {"matchLabels": {"app": app}}
+    if ports:
+        spec["portLevelMtls"] = {port.strip("_"): {"mode": of.value} for port, of in ports.items()}
+    return parse_peer_authentication({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"namespace": namespace, "name": f"for-{app or 'all'}"},
+        "spec": spec,
+    })  # fmt: skip
 
 
 class Mesh:
@@ -59,7 +67,8 @@ class Mesh:
 
     def __init__(self, *names: str, first: PolicySet = ()) -> None:
         self.now = 1000.0
-        self.rollout = Rollout()
+        self.written: list[str] = []
+        self.rollout = self._begin(None)
         self.workloads = {name: workload("shop", name) for name in names}
         self.generation = 0
         self.rollout.aim(first, (), ROOT)
@@ -69,6 +78,25 @@ class Mesh:
             self.rollout.add(name)
             self.confirm(name)
         self.settle()
+
+    def _begin(self, kept: Checkpoint | None) -> Rollout:
+        rollout = Rollout(kept)
+        rollout.on_checkpoint = lambda one: self.written.append(json.dumps(dump(one)))
+        return rollout
+
+    def die(self) -> None:
+        """The control plane is gone; another one begins where the file says, and knows nobody."""
+        self.rollout = self._begin(load(json.loads(self.written[-1])))
+        self.generation = 0
+
+    def restart(self, *policies: PeerAuthentication) -> Epoch:
+        """Die, and return the first epoch of the next life, in which users want this."""
+        self.die()
+        first = self.aim(*policies)
+        for name in self.workloads:
+            self.rollout.add(name)
+        self.step()
+        return first
 
     def aim(self, *policies: PeerAuthentication, rules: tuple[DestinationRule, ...] = ()) -> Epoch:
         self.rollout.aim(policies, rules, ROOT)
@@ -382,7 +410,8 @@ class Interleavings(RuleBasedStateMachine):
     @initialize(first=policy_sets())
     def start(self, first: PolicySet) -> None:
         self.mesh = Mesh("web", "other", "client", first=first)
-        self.sent: dict[int, list[tuple[str, int, bool]]] = {}
+        self.sent: dict[Intent, list[tuple[str, int, bool]]] = {}
+        self.wish = first
         self.given = {name: Given([self._newest()]) for name in self.mesh.workloads}
 
     def _newest(self) -> tuple[int, Epoch]:
@@ -391,12 +420,44 @@ class Interleavings(RuleBasedStateMachine):
     def _step(self) -> None:
         before = self.mesh.epoch
         if self.mesh.step() is not before:
-            for given in self.given.values():
-                given.epochs.append(self._newest())
+            self._give()
+
+    def _give(self) -> None:
+        for given in self.given.values():
+            given.epochs.append(self._newest())
 
     @rule(policies=policy_sets())
     def change(self, policies: PolicySet) -> None:
+        self.wish = policies
         self.mesh.rollout.aim(policies, (), ROOT)
+        self._step()
+
+    @rule(
+        wish=st.none() | policy_sets(),
+        unpublished=st.none() | policy_sets(),
+        again=st.booleans(),
+    )
+    def die(self, wish: PolicySet | None, unpublished: PolicySet | None, *, again: bool) -> None:
+        """The control plane dies, perhaps while it gives an epoch out, perhaps twice in a row.
+
+        Args:
+            wish: What users want when it is back, None for the same as before.
+            unpublished: For what an epoch is written down that nobody is given, None for nothing.
+            again: It dies once more when it has given out where the one before was.
+        """
+        if unpublished is not None:
+            self.wish = unpublished
+            self.mesh.rollout.aim(unpublished, (), ROOT)
+            self.mesh.rollout.advance(self.mesh.workloads, self.mesh.now)
+        for given in self.given.values():
+            given.epochs[:] = [(0, epoch) for _, epoch in given.epochs]
+        self.wish = self.wish if wish is None else wish
+        for _ in range(1 + again):
+            self.mesh.die()
+            self.mesh.aim(*self.wish)
+            self._give()
+        for name in self.mesh.workloads:
+            self.mesh.rollout.add(name)
         self._step()
 
     @rule(name=st.sampled_from(["web", "other", "client"]), skipped=st.integers(0, 2))
@@ -439,7 +500,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "mesh"))
     @invariant()
     def in_force_is_never_said_too_early(self) -> None:
-        target = self.mesh.rollout.current.target
+        target = self.mesh.rollout.target
         for name, server in self.mesh.workloads.items():
             if self.mesh.rollout.enforces(server, target.number, self.mesh.now):
                 for listener in self._listeners(name):
@@ -453,24 +514,26 @@ class Interleavings(RuleBasedStateMachine):
 
     def _sent(self, intent: Intent) -> list[tuple[str, int, bool]]:
         """Return what clients that go by an intent send where, and mean to be accepted."""
-        if intent.number not in self.sent:
-            self.sent[intent.number] = [
+        if intent not in self.sent:
+            self.sent[intent] = [
                 (name, port, mutual_tls)
                 for name, server in self.mesh.workloads.items()
                 for port in ALL_PORTS
                 for mutual_tls in (sends_mutual_tls(intent, server, port),)
                 if accepts(demanded(intent, server, port), mutual_tls=mutual_tls)
             ]
-        return self.sent[intent.number]
+        return self.sent[intent]
 
     def teardown(self) -> None:
         """Whatever happened, once everybody has confirmed, exactly the policies are in force."""
         if not hasattr(self, "mesh"):
             return
-        for _ in range(4):
+        for _ in range(5):
             self.mesh.confirm(*self.mesh.workloads)
             self.mesh.settle()
-        assert self.mesh.epoch.dial is self.mesh.epoch.target
+        assert self.mesh.epoch.target is self.mesh.epoch.dial is self.mesh.rollout.target
+        kept = load(json.loads(self.mesh.written[-1]))
+        assert [one.policies for one in kept.dials] == [self.wish]
         assert all(self.mesh.epoch.is_exact(one) for one in self.mesh.workloads.values())
         assert self.mesh.rollout.due is None
 
