@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mutua.api.destination import DestinationRule
+from mutua.api.destination import DestinationRule, parse_destination_rule
 from mutua.api.object import Object
 from mutua.api.security import MutualTlsMode, PeerAuthentication, parse_peer_authentication
 from mutua.controlplane.checkpoint import Checkpoint, dump, load
@@ -59,6 +59,15 @@ def policy(
         "kind": "PeerAuthentication",
         "metadata": {"namespace": namespace, "name": f"for-{app or 'all'}"},
         "spec": spec,
+    })  # fmt: skip
+
+
+def to_web(name: str) -> DestinationRule:
+    return parse_destination_rule({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"namespace": "shop", "name": name},
+        "spec": {"host": "web"},
     })  # fmt: skip
 
 
@@ -294,7 +303,7 @@ def test_a_server_that_refuses_its_listener_holds_up_nobody() -> None:
 def test_a_stricter_mode_waits_for_clients_whose_rules_have_changed() -> None:
     """A DestinationRule that switched mTLS off may still be in force on a client."""
     mesh = Mesh("web", "client", first=(policy(P),))
-    off = DestinationRule(namespace="shop", name="off", host="web")
+    off = to_web("off")
     mesh.rollout.aim(mesh.epoch.target.policies, (off,), ROOT)
     mesh.step()
     mesh.confirm("web", "client")
@@ -313,7 +322,7 @@ def test_a_mode_that_is_switched_off_together_with_a_change_of_rules_comes_into_
     after: PeerAuthentication,
 ) -> None:
     mesh = Mesh("web", "client")
-    mesh.aim(after, rules=(DestinationRule(namespace="shop", name="x", host="web"),))
+    mesh.aim(after, rules=(to_web("x"),))
     for _ in range(3):
         mesh.confirm("web", "client")
         mesh.settle()
@@ -324,7 +333,7 @@ def test_a_mode_that_is_switched_off_together_with_a_change_of_rules_comes_into_
 
 def test_rules_alone_change_no_listener() -> None:
     mesh = Mesh("web", first=(policy(P),))
-    rule_ = DestinationRule(namespace="shop", name="x", host="web")
+    rule_ = to_web("x")
     policies = mesh.epoch.target.policies
     mesh.rollout.aim(policies, (rule_,), ROOT)
     before = mesh.epoch.acceptance.workload(mesh.workloads["web"])
@@ -344,6 +353,136 @@ def test_another_root_namespace_is_one_step() -> None:
     mesh.step()
     assert mesh.modes("web") is P
     assert mesh.epoch.dial is mesh.epoch.target
+    assert mesh.rollout.due is None
+
+
+def test_a_restart_at_rest_is_no_news() -> None:
+    mesh = Mesh("web", "client", first=(policy(S),))
+    mesh.rollout.save(mesh.now)
+    written = mesh.written[-1]
+    first = mesh.restart(policy(S))
+    assert first is mesh.epoch
+    assert mesh.epoch.target is mesh.epoch.dial is mesh.rollout.target
+    assert mesh.rollout.due is None
+    assert not mesh.rollout.enforces(mesh.workloads["web"], first.target.number, mesh.now)
+    mesh.confirm("web", "client")
+    mesh.settle()
+    assert mesh.rollout.enforces(mesh.workloads["web"], first.target.number, mesh.now)
+    assert mesh.written[-1] == written
+
+
+STAGES = [(P, D), (P, S), (S, S)]
+"""From DISABLE to STRICT: what servers let in, and what clients go by."""
+
+
+@pytest.mark.parametrize("confirmed", [0, 1, 2])
+def test_a_change_goes_on_in_the_stage_in_which_it_was_interrupted(confirmed: int) -> None:
+    mesh = Mesh("web", "client", first=(policy(D),))
+    mesh.aim(policy(S))
+    for _ in range(confirmed):
+        mesh.confirm("web", "client")
+        mesh.settle()
+    mesh.restart(policy(S))
+    seen = []
+    for _ in STAGES[confirmed:]:
+        seen.append((mesh.modes("web"), mesh.epoch.dial.policies[0].mode))
+        mesh.confirm("web", "client")
+        mesh.settle()
+    assert seen == STAGES[confirmed:]
+    assert mesh.epoch.is_exact(mesh.workloads["web"])
+    assert mesh.rollout.due is None
+
+
+def test_a_proxy_that_does_not_come_back_after_a_restart_is_waited_for_ten_seconds() -> None:
+    mesh = Mesh("web", "gone", first=(policy(D),))
+    mesh.aim(policy(S))
+    mesh.restart(policy(S))
+    back = mesh.now
+    mesh.confirm("web")
+    assert mesh.settle().dial is not mesh.epoch.target
+    assert mesh.rollout.due == back + RETURN
+    mesh.now = back + RETURN
+    assert mesh.step().dial is mesh.epoch.target
+    mesh.confirm("web")
+    assert mesh.settle().is_exact(mesh.workloads["web"])
+
+
+def test_a_proxy_that_keeps_silent_after_a_restart_keeps_plaintext_open_for_a_minute() -> None:
+    mesh = Mesh("web", "silent", first=(policy(D),))
+    mesh.aim(policy(S))
+    mesh.confirm("web", "silent")
+    mesh.settle()
+    mesh.restart(policy(S))
+    mesh.confirm("web")
+    mesh.rollout.report("silent", generation=0, refuses=False, now=mesh.now)
+    mesh.settle()
+    assert mesh.modes("web") is P
+    back, mesh.now = mesh.now - SETTLE, mesh.now - SETTLE + PATIENCE
+    assert mesh.rollout.due == back + PATIENCE
+    mesh.step()
+    assert mesh.modes("web") is S
+
+
+def test_a_proxy_of_an_earlier_life_is_waited_for_before_it_is_served() -> None:
+    """After a start, pods are adopted one by one while the control plane runs already."""
+    mesh = Mesh("web", first=(policy(D),))
+    mesh.aim(policy(S))
+    mesh.die()
+    mesh.aim(policy(S))
+    assert mesh.step().dial is not mesh.rollout.target
+    assert mesh.rollout.due == mesh.now + RETURN
+
+
+def test_what_was_tightened_meanwhile_comes_into_force_by_the_usual_stages() -> None:
+    mesh = Mesh("web", "client", first=(policy(D),))
+    mesh.aim(policy(P))
+    first = mesh.restart(policy(S))
+    since = mesh.rollout.target.number
+    assert first.target is not mesh.rollout.target
+    assert not mesh.rollout.dials(mesh.workloads["client"], since, mesh.now)
+    seen = []
+    for _ in range(3):
+        seen.append((mesh.modes("web"), mesh.epoch.dial.policies[0].mode))
+        mesh.confirm("web", "client")
+        assert not mesh.rollout.enforces(mesh.workloads["web"], since, mesh.now)
+        mesh.settle()
+    assert seen == [(P, D), (P, S), (S, S)]
+    assert mesh.rollout.enforces(mesh.workloads["web"], since, mesh.now)
+
+
+def test_a_client_that_may_still_go_by_former_rules_is_heard_after_a_restart() -> None:
+    mesh = Mesh("web", "slow", first=(policy(P),))
+    mesh.aim(policy(P), rules=(to_web("off"),))
+    mesh.confirm("web", "slow")
+    mesh.settle()
+    mesh.aim(policy(P))
+    mesh.confirm("web")
+    mesh.settle()
+    assert not mesh.epoch.former  # PERMISSIVE hears everything
+    mesh.restart(policy(S))
+    assert mesh.modes("web") is P
+    mesh.confirm("web", "slow")
+    mesh.settle()
+    assert mesh.modes("web") is S
+
+
+def test_what_everybody_has_left_behind_is_forgotten_in_writing() -> None:
+    mesh = Mesh("web", first=(policy(P),))
+    mesh.aim(policy(P), rules=(to_web("off"),))
+    mesh.aim(policy(P))
+    mesh.confirm("web")
+    mesh.now += SETTLE
+    mesh.rollout.save(mesh.now)
+    mesh.restart(policy(S))
+    assert mesh.modes("web") is S
+
+
+def test_another_root_namespace_after_a_restart_is_one_step() -> None:
+    mesh = Mesh("web", first=(policy(D),))
+    mesh.die()
+    mesh.rollout.aim((policy(D),), (), "elsewhere")
+    mesh.step()
+    assert mesh.modes("web") is P
     assert mesh.rollout.due is None
 
 
