@@ -22,10 +22,11 @@ from mutua.api.object import (
     Object,
     Resource,
 )
+from mutua.controlplane.checkpoint import Checkpoint
 from mutua.controlplane.controlplane import ControlPlane
 from mutua.controlplane.enforcement import why
 from mutua.controlplane.quarantine import Refusal
-from mutua.controlplane.rollout import RETURN
+from mutua.controlplane.rollout import RETURN, Rollout
 from mutua.controlplane.rollout_proxy import PATIENCE
 from mutua.store.memory import MemoryStore
 from mutua.testing.clock import ManualClock
@@ -47,12 +48,34 @@ class Mesh:
 
     Attributes:
         told: Events: (object, reason, message).
+        kept: What control planes have left behind for the next one.
     """
 
     store: MemoryStore
     plane: ControlPlane
     proxies: dict[str, Proxy] = field(default_factory=dict)
     told: list[tuple[str, str, str]] = field(default_factory=list)
+    kept: list[Checkpoint] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def control_plane(self) -> AsyncIterator[None]:
+        """Run a control plane that goes on where the one before was, with proxies that ask it."""
+        rollout = Rollout(self.kept[-1] if self.kept else None)
+        rollout.on_checkpoint = self.kept.append
+        self.plane = ControlPlane(
+            self.store,
+            clock=ManualClock(NOON),
+            report=lambda obj, _severity, reason, message: self.told.append((
+                obj["metadata"]["name"], reason, message,
+            )),
+            rollout=rollout,
+        )  # fmt: skip
+        async with running(self.plane.run):
+            for one in (await self.store.list(PODS)).items:
+                feed = self.plane.add(one["metadata"]["uid"])
+                self.proxies[one["metadata"]["name"]] = Proxy(feed)
+                self.proxies[one["metadata"]["name"]].connect()
+            yield
 
     async def apply(self, resource: Resource, obj: Object) -> None:
         metadata = obj["metadata"]
@@ -131,17 +154,7 @@ async def mesh(mode: str = "PERMISSIVE") -> AsyncIterator[Mesh]:
         await store.create(ENDPOINT_SLICES, endpoint_slice(owner, [pods[name]]))
     await store.create(PEER_AUTHENTICATIONS, peer_authentication("shop", mode))
     found = Mesh(store, None)  # type: ignore[arg-type]  # needs the mesh to report to
-    found.plane = ControlPlane(
-        store,
-        clock=ManualClock(NOON),
-        report=lambda obj, _severity, reason, message: found.told.append((
-            obj["metadata"]["name"], reason, message,
-        )),
-    )  # fmt: skip
-    async with running(found.plane.run):
-        for name, one in pods.items():
-            found.proxies[name] = Proxy(found.plane.add(one["metadata"]["uid"]))
-            found.proxies[name].connect()
+    async with found.control_plane():
         await found.says("in force on 3 of 3 proxies")
         yield found
 
@@ -176,6 +189,25 @@ async def test_servers_accept_mtls_before_clients_send_it_and_plaintext_after_th
         wake(found, "client")
         await eventually(lambda: found.accepts("web") == {"mtls"})
         await found.says("in force on 3 of 3 proxies")
+
+
+async def test_a_change_goes_on_where_the_control_plane_before_left_it() -> None:
+    async with mesh("DISABLE") as found:
+        silence(found, "api")
+        await found.mode("STRICT")
+        await eventually(lambda: found.accepts("web") == {"plain", "mtls"})
+    await found.mode("STRICT", selector={"matchLabels": {"app": "web"}})
+    async with found.control_plane():
+        silence(found, "client")
+        assert found.accepts("web") == {"plain", "mtls"}
+        assert found.sends("client") == "plain"
+        await eventually(lambda: found.sends("client") == "mtls")
+        await found.says("in force on 0 of 1 proxy")
+        await asyncio.sleep(RETURN)
+        assert found.accepts("web") == {"plain", "mtls"}
+        wake(found, "client")
+        await found.says("in force on 1 of 1 proxy")
+        assert found.accepts("web") == {"mtls"}
 
 
 async def test_permissive_to_strict_waits_for_nobody() -> None:

@@ -1,0 +1,208 @@
+"""The control plane goes in the middle of a change of modes: no request fails, and it is finished.
+
+One proxy hears nothing while its workers go on, and so holds the change in a stage: a server in
+the first, in which servers let in both, and a client in the second, in which it still sends what
+it did before.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutua.testing import load
+from mutua.testing.main_thread import deaf
+from mutua.testing.running_mesh import RunningMesh, eventually
+
+PROGRAMS = Path(load.__file__).parent
+SERVER = (PROGRAMS / "server.py").read_text()
+CLIENT = (PROGRAMS / "client.py").read_text()
+STREAMS = ("keepalive:web:80", "new:web:80", "lines:web:9000", "greeted:web:9001")
+SERVERS, CLIENTS = ("web-1", "web-2"), ("steady", "deaf")
+NAMESPACE = "flip"
+
+RUN = 1.1
+"""Seconds after which a run of equal outcomes has ended for certain."""
+
+FIRST, SECOND = ("web-2", "first"), ("deaf", "second")
+"""Who hears nothing, and in which stage that holds the change."""
+
+
+def pod(name: str, *command: str, app: str = "") -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "c", "image": "x", "command": ["python3", "-c", *command]}
+    if app:
+        container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": app or name}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+OBJECTS: list[dict[str, Any]] = [
+    {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"istio-injection": "enabled"}},
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"app": "web"},
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": 8080},
+                {"name": "tcp", "port": 9000},
+                {"name": "tcp-greeted", "port": 9001},
+            ],
+        },
+    },
+    *(pod(name, SERVER, app="web") for name in SERVERS),
+    *(pod(name, CLIENT, *STREAMS) for name in CLIENTS),
+]
+
+
+def apply(mesh: RunningMesh, objects: list[dict[str, Any]]) -> None:
+    mesh.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    running = RunningMesh(Path(tmp_path_factory.mktemp("mesh")), name="interrupted")
+    try:
+        running.up()
+        apply(running, OBJECTS)
+        wait = ("wait", "--for=condition=Ready", "pod", "--all", "-n", NAMESPACE, "--timeout=60s")
+        running.kubectl(*wait)
+        yield running
+    finally:
+        running.mutua("down", "--purge")
+    assert running.leftovers() == []
+
+
+def envoy(mesh: RunningMesh, name: str) -> int:
+    """Return the pid of a pod's Envoy."""
+    uid = mesh.get("pod", name, "-n", NAMESPACE)["metadata"]["uid"]
+    return next(
+        member.pid
+        for member in mesh.members()
+        if "envoy --disable-hot-restart" in member.command
+        and f"{uid}/xds" in Path(f"/proc/{member.pid}/mountinfo").read_text()
+    )
+
+
+def ask_for(mesh: RunningMesh, mode: str) -> None:
+    apply(mesh, [
+        {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "PeerAuthentication",
+            "metadata": {"name": "web", "namespace": NAMESPACE},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": mode}},
+        }
+    ])  # fmt: skip
+
+
+def is_in_force(mesh: RunningMesh) -> bool:
+    policy = mesh.get("peerauthentication", "web", "-n", NAMESPACE)
+    return any(
+        one["type"] == "InForce"
+        and one["status"] == "True"
+        and one["observedGeneration"] == policy["metadata"]["generation"]
+        for one in policy.get("status", {}).get("conditions", ())
+    )
+
+
+def stage(mesh: RunningMesh) -> str:
+    """Return how far the change is, as the control plane has written it down."""
+    inside = mesh.layout.run.relative_to("/") / "checkpoint.json"
+    found = json.loads((Path(f"/proc/{mesh.daemon_pid()}/root") / inside).read_text())["checkpoint"]
+    if found["dial"] != found["target"]:
+        return "first"
+    return "second" if found["former"] else "last"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Requests of one stream with one outcome: see client.py."""
+
+    client: str
+    stream: str
+    outcome: str
+    first: float
+    last: float
+    count: int
+    ended: float
+
+
+def runs(mesh: RunningMesh, since: float) -> list[Run]:
+    found = []
+    for client in CLIENTS:
+        said = mesh.kubectl("logs", client, "-n", NAMESPACE, "-c", "c").stdout
+        found += [Run(client, *json.loads(line)) for line in said.splitlines()]
+    return [run for run in found if run.ended > since]
+
+
+def serves(mesh: RunningMesh, since: float, outcome: str) -> bool:
+    """Tell whether every stream of every client has got answers, and HTTP such ones."""
+    good = {(run.client, run.stream) for run in runs(mesh, since) if run.outcome in {outcome, "ok"}}
+    return good == {(client, stream) for client in CLIENTS for stream in STREAMS}
+
+
+def kill(mesh: RunningMesh) -> None:
+    """Kill the daemon, and start it again."""
+    pid = mesh.daemon_pid()
+    os.kill(pid, signal.SIGKILL)
+    stat = Path(f"/proc/{pid}/stat")
+    eventually(
+        lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z",
+        "the daemon dies",
+    )
+    mesh.up()
+
+
+def restart(mesh: RunningMesh) -> None:
+    """Restart the control plane, and nothing else."""
+    mesh.kubectl("rollout", "restart", "deployment/istiod", "-n", "istio-system")
+    mesh.kubectl("rollout", "status", "deployment/istiod", "-n", "istio-system", "--timeout=60s")
+
+
+@pytest.mark.parametrize("interrupt", [kill, restart])
+@pytest.mark.parametrize("held", [FIRST, SECOND], ids=["first stage", "second stage"])
+@pytest.mark.parametrize(("before", "after"), [("STRICT", "DISABLE"), ("DISABLE", "STRICT")])
+def test_a_change_that_is_interrupted_is_finished_and_no_request_fails(
+    mesh: RunningMesh, before: str, after: str, held: tuple[str, str], interrupt: Any
+) -> None:
+    outcome = {"STRICT": "m", "DISABLE": "p"}
+    ask_for(mesh, before)
+    eventually(lambda: is_in_force(mesh), f"{before} is in force")
+    began = time.monotonic()
+    eventually(lambda: serves(mesh, began, outcome[before]), "everybody gets answers")
+
+    who, where = held
+    with deaf(envoy(mesh, who)):
+        ask_for(mesh, after)
+        eventually(lambda: stage(mesh) == where, f"the change is in its {where} stage")
+        interrupt(mesh)
+        resumed = time.monotonic()
+        assert not is_in_force(mesh)
+        while_held = stage(mesh)
+        time.sleep(2)  # what clients and servers do in this time is the subject
+        assert not is_in_force(mesh)
+    eventually(lambda: is_in_force(mesh), f"{after} is in force")
+    in_force = time.monotonic()
+    eventually(lambda: serves(mesh, in_force, outcome[after]), f"everybody goes by {after}")
+    time.sleep(RUN)
+
+    seen = runs(mesh, began)
+    assert [run for run in seen if run.outcome not in {"m", "p", "ok"}] == []
+    assert while_held == where
+    assert [run for run in seen if run.first > in_force and run.outcome == outcome[before]] == []
+    print(f"{sum(run.count for run in seen)} requests, {in_force - resumed:.1f} s to the end")
