@@ -7,10 +7,12 @@ it did before.
 
 import json
 import os
+import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ NAMESPACE = "flip"
 
 RUN = 1.1
 """Seconds after which a run of equal outcomes has ended for certain."""
+
+TOUR = ("DISABLE", "STRICT", "PERMISSIVE", "DISABLE", "PERMISSIVE", "STRICT")
+RESTARTS = int(os.environ.get("MUTUA_RESTARTS", str(len(TOUR))))
+"""How many changes are interrupted at random."""
 
 FIRST, SECOND = ("web-2", "first"), ("deaf", "second")
 """Who hears nothing, and in which stage that holds the change."""
@@ -174,35 +180,58 @@ def restart(mesh: RunningMesh) -> None:
     mesh.kubectl("rollout", "status", "deployment/istiod", "-n", "istio-system", "--timeout=60s")
 
 
+OUTCOME = {"STRICT": "m", "DISABLE": "p", "PERMISSIVE": "m"}
+"""What a server says of a request while a mode is in force."""
+
+
+def begin(mesh: RunningMesh, mode: str) -> float:
+    """Put a mode into force, and return since when everybody goes by it."""
+    ask_for(mesh, mode)
+    eventually(lambda: is_in_force(mesh), f"{mode} is in force")
+    since = time.monotonic()
+    eventually(lambda: serves(mesh, since, OUTCOME[mode]), f"everybody goes by {mode}")
+    return since
+
+
+def failures(mesh: RunningMesh, since: float) -> list[Run]:
+    time.sleep(RUN)
+    return [run for run in runs(mesh, since) if run.outcome not in {"m", "p", "ok"}]
+
+
 @pytest.mark.parametrize("interrupt", [kill, restart])
 @pytest.mark.parametrize("held", [FIRST, SECOND], ids=["first stage", "second stage"])
 @pytest.mark.parametrize(("before", "after"), [("STRICT", "DISABLE"), ("DISABLE", "STRICT")])
-def test_a_change_that_is_interrupted_is_finished_and_no_request_fails(
-    mesh: RunningMesh, before: str, after: str, held: tuple[str, str], interrupt: Any
+def test_a_change_that_is_interrupted_goes_on_and_no_request_fails(
+    mesh: RunningMesh,
+    before: str,
+    after: str,
+    held: tuple[str, str],
+    interrupt: Callable[[RunningMesh], None],
 ) -> None:
-    outcome = {"STRICT": "m", "DISABLE": "p"}
-    ask_for(mesh, before)
-    eventually(lambda: is_in_force(mesh), f"{before} is in force")
-    began = time.monotonic()
-    eventually(lambda: serves(mesh, began, outcome[before]), "everybody gets answers")
-
+    began = begin(mesh, before)
     who, where = held
     with deaf(envoy(mesh, who)):
         ask_for(mesh, after)
         eventually(lambda: stage(mesh) == where, f"the change is in its {where} stage")
         interrupt(mesh)
-        resumed = time.monotonic()
-        assert not is_in_force(mesh)
-        while_held = stage(mesh)
         time.sleep(2)  # what clients and servers do in this time is the subject
-        assert not is_in_force(mesh)
+        while_held = stage(mesh), is_in_force(mesh)
     eventually(lambda: is_in_force(mesh), f"{after} is in force")
     in_force = time.monotonic()
-    eventually(lambda: serves(mesh, in_force, outcome[after]), f"everybody goes by {after}")
-    time.sleep(RUN)
+    eventually(lambda: serves(mesh, in_force, OUTCOME[after]), f"everybody goes by {after}")
 
-    seen = runs(mesh, began)
-    assert [run for run in seen if run.outcome not in {"m", "p", "ok"}] == []
-    assert while_held == where
-    assert [run for run in seen if run.first > in_force and run.outcome == outcome[before]] == []
-    print(f"{sum(run.count for run in seen)} requests, {in_force - resumed:.1f} s to the end")
+    assert failures(mesh, began) == []
+    assert while_held == (where, False)
+    late = [run for run in runs(mesh, began) if run.first > in_force]
+    assert {run.outcome for run in late} == {OUTCOME[after], "ok"}
+
+
+def test_changes_that_are_interrupted_at_any_instant_fail_no_request(mesh: RunningMesh) -> None:
+    began = begin(mesh, "STRICT")
+    for number, mode in enumerate(islice(cycle(TOUR), RESTARTS)):
+        ask_for(mesh, mode)
+        time.sleep(random.uniform(0.0, 0.6))  # the instant is the subject
+        (kill if number % 2 else restart)(mesh)
+    begin(mesh, "DISABLE")
+
+    assert failures(mesh, began) == []
