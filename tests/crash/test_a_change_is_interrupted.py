@@ -198,6 +198,15 @@ def failures(mesh: RunningMesh, since: float) -> list[Run]:
     return [run for run in runs(mesh, since) if run.outcome not in {"m", "p", "ok"}]
 
 
+def scale(mesh: RunningMesh, replicas: int) -> None:
+    """End the control plane, or start it."""
+    where = ("deployment/istiod", "-n", "istio-system")
+    mesh.kubectl("scale", *where, f"--replicas={replicas}")
+    ready = "jsonpath={.status.readyReplicas}=1" if replicas else "delete"
+    what = where if replicas else ("pod", "-l", "app=istiod", "-n", "istio-system")
+    mesh.kubectl("wait", f"--for={ready}", *what, "--timeout=60s")
+
+
 @pytest.mark.parametrize("interrupt", [kill, restart])
 @pytest.mark.parametrize("held", [FIRST, SECOND], ids=["first stage", "second stage"])
 @pytest.mark.parametrize(("before", "after"), [("STRICT", "DISABLE"), ("DISABLE", "STRICT")])
@@ -224,6 +233,28 @@ def test_a_change_that_is_interrupted_goes_on_and_no_request_fails(
     assert while_held == (where, False)
     late = [run for run in runs(mesh, began) if run.first > in_force]
     assert {run.outcome for run in late} == {OUTCOME[after], "ok"}
+
+
+def test_what_is_tightened_while_there_is_no_control_plane_comes_by_the_usual_stages(
+    mesh: RunningMesh,
+) -> None:
+    began = begin(mesh, "DISABLE")
+    with deaf(envoy(mesh, "web-2")):
+        ask_for(mesh, "PERMISSIVE")
+        eventually(lambda: stage(mesh) == "first", "the change is in its first stage")
+        scale(mesh, 0)
+        ask_for(mesh, "STRICT")
+        scale(mesh, 1)
+        time.sleep(2)  # what clients and servers do in this time is the subject
+        while_held = stage(mesh), is_in_force(mesh)
+    eventually(lambda: is_in_force(mesh), "STRICT is in force")
+    in_force = time.monotonic()
+    eventually(lambda: serves(mesh, in_force, "m"), "everybody goes by STRICT")
+
+    assert failures(mesh, began) == []
+    assert while_held == ("first", False)
+    late = [run for run in runs(mesh, began) if run.first > in_force]
+    assert {run.outcome for run in late} == {"m", "ok"}
 
 
 def test_changes_that_are_interrupted_at_any_instant_fail_no_request(mesh: RunningMesh) -> None:

@@ -57,19 +57,25 @@ def dump(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         KeyError: A policy was not read from an object.
     """
-    objects: dict[int, tuple[int, Object]] = {}
-    intents: dict[int, tuple[int, dict[str, list[int]]]] = {}
+    objects: dict[int, Object] = {}
+    numbers: dict[int, int] = {}  # by identity, as policies and intents are compared
+    sets: dict[int, list[int]] = {}
+    intents: list[dict[str, list[int]]] = []
 
     def places(values: Sequence[Policy]) -> list[int]:
-        return [
-            objects.setdefault(id(one), (len(objects), _object(one.source)))[0] for one in values
-        ]
+        if id(values) not in sets:
+            for one in values:
+                if id(one) not in objects:
+                    numbers[id(one)] = len(objects)
+                    objects[id(one)] = _object(one)
+            sets[id(values)] = [numbers[id(one)] for one in values]
+        return sets[id(values)]
 
     def place(one: Intent) -> int:
-        if id(one) not in intents:
-            content = {"policies": places(one.policies), "rules": places(one.rules)}
-            intents[id(one)] = len(intents), content
-        return intents[id(one)][0]
+        if id(one) not in numbers:
+            numbers[id(one)] = len(intents)
+            intents.append({"policies": places(one.policies), "rules": places(one.rules)})
+        return numbers[id(one)]
 
     return {
         "format": FORMAT,
@@ -78,8 +84,8 @@ def dump(checkpoint: Checkpoint) -> dict[str, Any]:
         "dial": place(checkpoint.dial),
         "former": [place(one) for one in checkpoint.former],
         "dials": [place(one) for one in checkpoint.dials],
-        "intents": [content for _, content in intents.values()],
-        "objects": [content for _, content in objects.values()],
+        "intents": intents,
+        "objects": [*objects.values()],
     }
 
 
@@ -159,14 +165,13 @@ def reconciled(kept: Checkpoint, wish: Intent) -> Checkpoint:
     )
 
 
-def _object(source: Object) -> Object:
+def _object(policy: Policy) -> Object:
     """Return what of an object has a meaning for the mesh: no status, nobody's annotations."""
-    metadata = source["metadata"]
+    metadata = policy.source["metadata"]
     return {
-        "apiVersion": source["apiVersion"],
-        "kind": source["kind"],
+        "kind": kind_of(key_of(policy).resource).kind,
         "metadata": {name: metadata[name] for name in METADATA if name in metadata},
-        "spec": source.get("spec") or {},
+        "spec": policy.source.get("spec") or {},
     }
 
 

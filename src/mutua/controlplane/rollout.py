@@ -18,6 +18,9 @@ keep plaintext open for ever by keeping silent, and neither is a server that ref
 A confirmation counts SETTLE seconds after it came: Envoy's main thread gives it, its workers take
 the change up a moment later, and connections that are being opened still go by what was before.
 
+The invariant outlives the control plane: what a `Checkpoint` says of the newest epoch is where the
+next one begins, and its proxies may be anywhere in the life before until they confirm.
+
 No I/O: the caller passes the time and the facts.  Prior art: two-phase rollout of Istio's
 PERMISSIVE mode, by hand (istio.io, "Mutual TLS Migration").
 """

@@ -57,7 +57,7 @@ def test_nothing_is_written_but_what_has_a_meaning_for_the_mesh() -> None:
     wanted = intent(1, parse_peer_authentication(obj))
     (written,) = dump(Checkpoint(wanted, wanted, (), (wanted,)))["objects"]
 
-    assert written == peer_authentication("shop", "STRICT")
+    assert {"apiVersion": obj["apiVersion"], **written} == peer_authentication("shop", "STRICT")
 
 
 def test_what_users_still_want_is_the_same_object() -> None:
