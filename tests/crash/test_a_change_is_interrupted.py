@@ -223,7 +223,7 @@ def test_a_change_that_is_interrupted_goes_on_and_no_request_fails(
         ask_for(mesh, after)
         eventually(lambda: stage(mesh) == where, f"the change is in its {where} stage")
         interrupt(mesh)
-        time.sleep(2)  # what clients and servers do in this time is the subject
+        time.sleep(1)  # what clients and servers do in this time is the subject
         while_held = stage(mesh), is_in_force(mesh)
     eventually(lambda: is_in_force(mesh), f"{after} is in force")
     in_force = time.monotonic()
@@ -245,7 +245,7 @@ def test_what_is_tightened_while_there_is_no_control_plane_comes_by_the_usual_st
         scale(mesh, 0)
         ask_for(mesh, "STRICT")
         scale(mesh, 1)
-        time.sleep(2)  # what clients and servers do in this time is the subject
+        time.sleep(1)  # what clients and servers do in this time is the subject
         while_held = stage(mesh), is_in_force(mesh)
     eventually(lambda: is_in_force(mesh), "STRICT is in force")
     in_force = time.monotonic()
