@@ -2,7 +2,8 @@
 
 Clients of one namespace follow the same rules, and most namespaces are alike.  What tells them
 apart: rules of their own for the host, and being named by somebody's exportTo.  So it is enough to
-ask for the Service's own namespace, for those that are named, and for one of all the others.
+ask for the Service's own namespace, for those that are named, for one of all the others, and for
+the root namespace: most rules there are no rules of its own clients' own.
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,8 +42,6 @@ def followers(mesh: Mesh, rule: DestinationRule, service: Service) -> Iterator[W
         if rule.selector is not None:
             yield client_in(rule.namespace)
         return
-    if rule.namespace == mesh.root and mesh.root in mesh.inhabited:
-        yield client_in(mesh.root)  # not one of the others: it has a rule of its own
     yield from callers(mesh, service, exported)
 
 
@@ -57,7 +56,9 @@ def callers(mesh: Mesh, service: Service, exported: Iterable[str] = ()) -> Itera
     visible = service.export_to or mesh.settings.default_service_export_to
     named = {one for one in (*exported, *visible) if one not in {"*", "."}}
     own = service.id.namespace
-    for namespace in (own, *sorted(named - {own}), *_one_of_the_others(mesh, service, named)):
+    root = [mesh.root] if mesh.root in mesh.inhabited else []
+    others = _one_of_the_others(mesh, service, named)
+    for namespace in dict.fromkeys((own, *sorted(named), *root, *others)):
         yield client_in(namespace)
 
 
