@@ -77,6 +77,15 @@ async def confirmed(feed: Feed, generation: int) -> None:
     await eventually(lambda: feed.progress.acknowledged >= generation, f"ACK of {generation}")
 
 
+async def serves(envoy: Envoy, name: str, body: str) -> None:
+    """Wait: a worker takes up a moment later what the main thread has confirmed."""
+
+    async def is_there() -> bool:
+        return await envoy.get(name) == (200, body)
+
+    await eventually(is_there, f"{name} serves {body}")
+
+
 async def test_it_connects_is_ready_and_serves(envoy: Envoy) -> None:
     feed = Feed("web-1.shop")
     async with served(feed, envoy.xds), envoy.running():
@@ -117,7 +126,7 @@ async def test_only_the_difference_is_pushed(envoy: Envoy, sent: list[tuple[str,
         await confirmed(feed, 2)
 
         assert sent == [("Listener", "web")]
-        assert await envoy.get("web") == (200, "two")
+        await serves(envoy, "web", "two")
 
         sent.clear()
         feed.publish(resources(clusters, [places[0], endpoints("b", 2)], [changed, other]), 3)
@@ -164,12 +173,12 @@ async def test_a_refused_resource_is_named_and_the_old_one_stays(envoy: Envoy) -
         assert (rejection.name, rejection.version) == ("web", broken.version)
         assert "web" in rejection.message
         assert await envoy.get("web") == (200, "old")
-        assert await envoy.get("other") == (200, "good")
+        await serves(envoy, "other", "good")
 
         feed.publish(resources(lds=[listener(envoy, "web", body="fixed"), good]), 3)
         await confirmed(feed, 3)
         assert feed.progress.rejections == ()
-        assert await envoy.get("web") == (200, "fixed")
+        await serves(envoy, "web", "fixed")
 
 
 async def test_after_a_restart_of_ours_nothing_is_sent_that_it_has(
@@ -196,7 +205,7 @@ async def test_after_a_restart_of_ours_nothing_is_sent_that_it_has(
             after.publish({**state, ROUTE: ResourceSet(Layer([route("r", "2")]))}, 2)
             await confirmed(after, 2)
             assert sent == [("RouteConfiguration", "r")]
-            assert await envoy.get("web") == (200, "2")
+            await serves(envoy, "web", "2")
 
 
 async def test_a_stream_that_broke_during_a_warm_up_leaves_no_cluster_waiting(
