@@ -20,6 +20,9 @@ from mutua.runtime.membership import Member, kept_user_namespace, live_members, 
 PATIENCE: Final = 60.0
 """Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
 
+SHORTEST_PAUSE: Final = 0.05
+"""Seconds between two looks at something that is quick to look at."""
+
 
 class RunningMesh:
     """One mesh of its own, private to a test."""
@@ -120,17 +123,25 @@ class RunningMesh:
 
 
 def eventually(
-    condition: Callable[[], Any], what: str, *, patience: float = PATIENCE, every: float = 0.05
+    condition: Callable[[], Any], what: str, *, patience: float = PATIENCE, every: float = 0.0
 ) -> Any:
     """Return the first true value of `condition`, asked again and again.
+
+    Args:
+        condition: What is waited for; most ask with a command.
+        what: The same, in words.
+        patience: Seconds until it is given up.
+        every: Seconds between two questions; 0 for as long as one takes, so that a busy machine
+            is not kept busy with them.
 
     Raises:
         AssertionError: It never was true; the message says what was waited for.
     """
     deadline = time.monotonic() + patience
     while True:
+        began = time.monotonic()
         if value := condition():
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {patience:g} s: {what}")
-        time.sleep(every)
+        time.sleep(every or max(SHORTEST_PAUSE, time.monotonic() - began))
