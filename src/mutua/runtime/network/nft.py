@@ -40,8 +40,8 @@ NEW_ELEMENT, DELETE_ELEMENT = 12, 14
 PREROUTING, OUTPUT, POSTROUTING = 0, 3, 4
 """Where a base chain hooks in (enum nf_inet_hooks)."""
 
-ANONYMOUS, CONSTANT, MAP = 1, 2, 8
-"""Flags of a set (enum nft_set_flags)."""
+MAP: Final = 8
+"""The flag of a set whose members have values (NFT_SET_MAP)."""
 
 VERDICT_DATA: Final = 0xFFFFFF00
 """Data type of a map whose values are verdicts (NFT_DATA_VERDICT)."""
@@ -147,43 +147,33 @@ def new_rule(table: str, chain: str, *expressions: bytes) -> Message:
 
 
 def new_set(
-    table: str, name: str, *, ident: int, flags: int = 0, key: int, data: tuple[int, int] | None
+    table: str, name: str, *, ident: int, key: int, data: tuple[int, int] | None
 ) -> Message:
     """Create a set or a map.
 
     Args:
         table: Its table.
-        name: Its name; anonymous ones contain "%d", which the kernel numbers.
+        name: Its name.
         ident: Identifies the set within this transaction.
-        flags: ANONYMOUS, CONSTANT.
         key: Length of a key in bytes.
         data: Type and length in bytes of a map's values; None for a set.
     """
     body = text(1, table) + text(2, name) + number(10, ident) + number(4, 0) + number(5, key)
     if data is None:
-        return Message(NEW_SET, CREATE, body + number(3, flags))
-    body += number(3, flags | MAP) + number(6, data[0]) + number(7, data[1])
+        return Message(NEW_SET, CREATE, body)
+    body += number(3, MAP) + number(6, data[0]) + number(7, data[1])
     return Message(NEW_SET, CREATE, body)
 
 
-def elements(
-    kind: int, table: str, name: str, members: Iterable[bytes], *, ident: int | None = None
-) -> Message:
+def elements(kind: int, table: str, name: str, members: Iterable[bytes]) -> Message:
     """Add (NEW_ELEMENT) or remove (DELETE_ELEMENT) members of a set."""
     body = text(1, table) + text(2, name) + nested(3, *members)
-    if ident is not None:
-        body += number(4, ident)
     return Message(kind, CREATE if kind == NEW_ELEMENT else 0, body)
 
 
 def member(key: bytes) -> bytes:
     """One member of a set."""
     return nested(1, nested(1, attribute(1, key)))
-
-
-def mapping(key: bytes, value: bytes) -> bytes:
-    """One member of a map to values."""
-    return nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, value)))
 
 
 def jump_mapping(key: bytes, chain: str) -> bytes:
@@ -268,9 +258,10 @@ def lookup(name: str, *, ident: int, to: int | None = None) -> bytes:
     return _expression("lookup", text(1, name), number(2, WORD), target, number(4, ident))
 
 
-def random_below(modulus: int) -> bytes:
-    """Load a random number in [0, modulus), in host byte order."""
-    return _expression("numgen", number(1, WORD), number(2, modulus), number(3, 1))
+def one_in(count: int) -> bytes:
+    """Go on with probability 1 / `count`, drawn for each packet."""
+    draw = _expression("numgen", number(1, WORD), number(2, count), number(3, 1))
+    return draw + compare(bytes(4))
 
 
 def redirect(port: int) -> bytes:
@@ -278,9 +269,12 @@ def redirect(port: int) -> bytes:
     return immediate(struct.pack(">H", port), to=WORD) + _expression("redir", number(1, WORD))
 
 
-def destination_nat() -> bytes:
-    """Send the connection to the address in the first register and the port in the second."""
-    return _expression("nat", number(1, 1), number(2, IPV4), number(3, WORD), number(5, WORD + 1))
+def destination_nat(address: str, port: int) -> bytes:
+    """Send the connection to `address` and `port`."""
+    load = immediate(IPv4Address(address).packed, to=WORD)
+    load += immediate(struct.pack(">H", port), to=WORD + 1)
+    into = number(1, 1), number(2, IPV4), number(3, WORD), number(5, WORD + 1)
+    return load + _expression("nat", *into)
 
 
 def source_nat(address: str) -> bytes:

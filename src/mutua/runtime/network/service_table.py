@@ -28,14 +28,13 @@ SERVED, REFUSED, HAIRPIN = "served", "refused", "hairpin"
 """Names of the map of Services, the set of those without backends, the set of (pod, pod)."""
 
 IDENTS: Final = {SERVED: 1, REFUSED: 2, HAIRPIN: 3}
-FIRST_FREE_IDENT: Final = 16
 """Numbers that tell sets apart within one transaction."""
 
 REFUSE, DESTINATION_NAT, SOURCE_NAT = -110, -100, 100
 """Priorities of the base chains (NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC)."""
 
-ADDRESS_AND_PORT: Final = 8
-"""Length of a backend in bytes: two registers."""
+PAIR_KEY: Final = 8
+"""Length of a pair of addresses in bytes: two registers."""
 SERVICE_KEY: Final = 12
 """Length of a Service address in bytes: three registers."""
 
@@ -51,7 +50,7 @@ def foundation(node_address: str) -> list[Message]:
         nft.new_table(TABLE),
         nft.new_set(TABLE, SERVED, ident=IDENTS[SERVED], key=SERVICE_KEY, data=verdicts),
         nft.new_set(TABLE, REFUSED, ident=IDENTS[REFUSED], key=SERVICE_KEY, data=None),
-        nft.new_set(TABLE, HAIRPIN, ident=IDENTS[HAIRPIN], key=ADDRESS_AND_PORT, data=None),
+        nft.new_set(TABLE, HAIRPIN, ident=IDENTS[HAIRPIN], key=PAIR_KEY, data=None),
         *_base_chains(node_address),
     ]
 
@@ -64,10 +63,9 @@ def change(before: Services, after: Services) -> Iterator[list[Message]]:
     changed = [a for a in before.keys() | after.keys() if before.get(a) != after.get(a)]
     old = {address: before[address] for address in changed if address in before}
     new = {address: after[address] for address in changed if address in after}
-    fresh = iter(range(FIRST_FREE_IDENT, 1 << 30))
     for address, backends in new.items():
         if backends:
-            yield list(_service(address, backends, ident=next(fresh)))
+            yield list(_service(address, backends))
     yield from _elements(SERVED, _jumps(old), _jumps(new))
     yield from _elements(REFUSED, _refusals(old), _refusals(new))
     pods_before, pods_after = _pods(before), _pods(after)
@@ -119,25 +117,19 @@ def _elements(
             yield [nft.elements(kind, TABLE, name, members[start : start + SLICE])]
 
 
-def _service(
-    address: ServiceAddress, backends: tuple[Backend, ...], *, ident: int
-) -> Iterator[Message]:
-    """Refill the chain of one Service."""
+def _service(address: ServiceAddress, backends: tuple[Backend, ...]) -> Iterator[Message]:
+    """Refill the chain of one Service: each backend is taken with the same probability.
+
+    A rule for each, and no map from a random number to a backend: a packet that meets a chain
+    while it is replaced sees all old rules or all new ones, but members of a set are looked up in
+    the newest state, where the old chain's map is empty.  Such a packet would lose its way.
+    """
     chain = _chain_name(address)
     yield nft.new_chain(TABLE, chain)
     yield nft.flush_chain(TABLE, chain)
-    name, shape = "__map%d", (0, ADDRESS_AND_PORT)
-    flags = nft.ANONYMOUS | nft.CONSTANT
-    yield nft.new_set(TABLE, name, ident=ident, flags=flags, key=4, data=shape)
-    numbered = [
-        nft.mapping(struct.pack("=I", index), _packed(backend))
-        for index, backend in enumerate(backends)
-    ]
-    for start in range(0, len(numbered), SLICE):
-        part = numbered[start : start + SLICE]
-        yield nft.elements(nft.NEW_ELEMENT, TABLE, name, part, ident=ident)
-    pick = nft.random_below(len(backends)) + nft.lookup(name, ident=ident, to=nft.WORD)
-    yield nft.new_rule(TABLE, chain, pick, nft.destination_nat())
+    for left, backend in zip(range(len(backends), 0, -1), backends, strict=True):
+        choice = (nft.one_in(left),) if left > 1 else ()
+        yield nft.new_rule(TABLE, chain, *choice, nft.destination_nat(backend.ip, backend.port))
 
 
 def _base_chains(node_address: str) -> Iterator[Message]:
@@ -173,10 +165,6 @@ def _load_key() -> bytes:
 def _key(address: ServiceAddress) -> bytes:
     protocol = PROTOCOLS[address.protocol]
     return IPv4Address(address.ip).packed + struct.pack(">B3xH2x", protocol, address.port)
-
-
-def _packed(backend: Backend) -> bytes:
-    return IPv4Address(backend.ip).packed + struct.pack(">H2x", backend.port)
 
 
 def _chain_name(address: ServiceAddress) -> str:

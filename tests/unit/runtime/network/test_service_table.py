@@ -10,6 +10,8 @@ from mutua.runtime.network.service_table import SLICE, TABLE, Services, change, 
 
 WEB = ServiceAddress("10.96.0.1", 80)
 DNS = ServiceAddress("10.96.0.2", 53, "udp")
+SEND_BUFFER = 2 * 212_992
+"""Bytes the kernel grants a netlink socket (twice the default of net.core.wmem_max)."""
 ONE, TWO = Backend("10.244.0.2", 8080), Backend("10.244.0.3", 8080)
 
 addresses = st.builds(
@@ -84,7 +86,24 @@ def test_long_lists_are_sliced_to_what_an_attribute_can_hold() -> None:
     found = messages({}, {WEB: many})
 
     assert all(len(message.body) < 1 << 16 for message in found)
-    assert sum(message.kind == nft.NEW_ELEMENT for message in found) == 3 + 1 + 3
+    assert sum(message.kind == nft.NEW_ELEMENT for message in found) == 1 + 3
+
+
+def test_the_largest_service_of_kubernetes_fits_one_transaction() -> None:
+    """A thousand addresses, the most that an Endpoints object holds."""
+    many = tuple(Backend(f"10.244.{n // 250}.{n % 250 + 1}", 80) for n in range(1000))
+
+    (chain, *_) = change({}, {WEB: many})
+
+    assert sum(20 + len(message.body) for message in chain) < SEND_BUFFER
+
+
+def test_the_rules_of_a_service_look_nothing_up() -> None:
+    """A packet in flight sees old rules, but only the newest members of a set."""
+    found = chains(messages({WEB: (ONE,)}, {WEB: (ONE, TWO)}), nft.NEW_RULE)
+
+    assert len(found) == 2
+    assert not any(b"lookup" in rule for rule in found)
 
 
 def test_the_foundation_replaces_whatever_was_there() -> None:
