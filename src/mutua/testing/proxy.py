@@ -12,7 +12,7 @@ from typing import Any
 from mutua.api.object import Object
 from mutua.lifecycle.supervisor import Service
 from mutua.xds.feed import Attachment, Feed
-from mutua.xds.resource import CLUSTER, LISTENER
+from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from mutua.xds.session import DeltaSession
 from mutua.xds.subscription import Request
 
@@ -48,7 +48,7 @@ class Proxy:
         """Open a stream, as a new Envoy does: with nothing."""
         self.session = DeltaSession()
         self.attachment = Attachment(self.session, self.serve, lambda: None)
-        for type_url in (CLUSTER, LISTENER):
+        for type_url in (CLUSTER, ENDPOINT, LISTENER, ROUTE):
             self.session.receive(Request(type_url=type_url))
         self.feed.attach(self.attachment)
         self.serve()

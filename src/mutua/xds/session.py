@@ -49,6 +49,9 @@ EXTENSION: Final = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfi
 ORDER: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE, EXTENSION)
 """Push order; other types follow in order of subscription (istio-semantics 11.2)."""
 
+USES: Final = {CLUSTER: ENDPOINT, LISTENER: ROUTE}
+"""What resources of every proxy refer to."""
+
 MAX_TYPES: Final = 16
 """Types one stream may subscribe to; Envoy uses at most eight."""
 
@@ -136,11 +139,15 @@ class DeltaSession:
     def acknowledged(self) -> int:
         """The latest generation that the peer has confirmed in every type it subscribed to.
 
-        0 until it has subscribed to clusters and listeners and confirmed both.
+        0 until it has subscribed to all that it needs, and confirmed that: clusters, listeners and
+        what these refer to.  It asks for that only then, and for nothing if it refused them.
         """
         opened = self._subscriptions
-        if CLUSTER not in opened or LISTENER not in opened:
-            return 0
+        for user, used in USES.items():
+            if user not in opened:
+                return 0
+            if used not in opened and self._wanted(used) and not opened[user].rejected:
+                return 0
         return min(one.acknowledged for one in opened.values())
 
     def confirmed(self, type_url: str) -> Iterator[tuple[str, int]]:

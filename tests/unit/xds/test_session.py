@@ -222,6 +222,36 @@ def test_reconnecting_in_the_middle_of_a_warm_up_gets_the_endpoints_again() -> N
     assert summary(drain(session)) == [(ENDPOINT, ["a"], [])]
 
 
+def test_who_reconnects_has_confirmed_nothing_before_it_asks_for_all_that_it_uses() -> None:
+    session = DeltaSession()
+    session.update(target(cds=[r("c")], eds=[r("e", "2")], lds=[r("l")], rds=[r("route", "2")]), 4)
+    same = {name: r(name).version for name in ("c", "e", "l", "route")}
+
+    for type_url, name in ((CLUSTER, "c"), (LISTENER, "l"), (ENDPOINT, "e"), (ROUTE, "route")):
+        session.receive(Request(type_url=type_url, subscribe=(name,), versions={name: same[name]}))
+        assert session.acknowledged == 0
+
+    responses = drain(session)
+    assert summary(responses) == [(ENDPOINT, ["e"], []), (ROUTE, ["route"], [])]
+    ack(session, responses)
+    assert session.acknowledged == 4
+
+
+@pytest.mark.parametrize("refused", [CLUSTER, LISTENER])
+def test_who_refuses_what_uses_it_need_not_ask_for_it(refused: str) -> None:
+    session = DeltaSession()
+    session.update(target(cds=[r("c")], eds=[r("e")], lds=[r("l")], rds=[r("route")]), 4)
+    used = {CLUSTER: ROUTE, LISTENER: ENDPOINT}[refused]
+
+    for type_url in (CLUSTER, LISTENER, used):
+        session.receive(Request(type_url=type_url))
+    for response in drain(session):
+        error = "no" if response.type_url == refused else ""
+        session.receive(Request(type_url=response.type_url, nonce=response.nonce, error=error))
+
+    assert session.acknowledged == 4
+
+
 def test_a_name_that_does_not_exist_is_answered() -> None:
     session = connected(cds=[], lds=[])
     session.receive(Request(type_url=ENDPOINT, subscribe=("nobody",)))
