@@ -39,9 +39,9 @@ from mutua.xds.subscription import Rejection
 MESSAGE: Final = "envoy.extensions.transport_sockets.tls.v3.Secret"
 SECRET: Final = type_url(MESSAGE)
 
-MAX_STREAMS: Final = 256
-"""Streams of one proxy at a time: Envoy opens one per Secret that rules name.  One more ends the
-oldest."""
+MAX_STREAMS: Final = 512
+"""Streams of one proxy at a time: Envoy opens one per Secret that rules name, and has no
+more than 1,024 requests under way to one cluster.  One more ends the oldest."""
 
 log = logging.getLogger(__name__)
 
