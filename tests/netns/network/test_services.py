@@ -213,15 +213,15 @@ async def test_hundreds_of_services_stay_cheap(lab: Any) -> None:
         _, server = await lab.pods("client", "server")
         await lab.listen("server", 8080)
 
-        started = time.perf_counter()
+        started = time.process_time()  # of all threads: the machine may be busy
         await lab.network.services(table)
-        built = time.perf_counter()
+        built = time.process_time()
         await lab.network.services(table | {WEB: (Backend(server, 8080),)})
-        changed = time.perf_counter()
+        changed = time.process_time()
 
         assert (await lab.ask("client", VIP, 80)).pod == "server"
         assert built - started < 2
-        assert changed - built < 0.2
+        assert changed - built < 0.1
         print(
             f"1000 services: built in {built - started:.3f} s, one added in {changed - built:.4f} s"
         )
