@@ -1,7 +1,6 @@
 """A proxy that lies, floods or stalls on its log does not take the others' turn."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,19 +63,16 @@ async def test_a_flood_of_one_proxy_does_not_delay_a_refusal_of_another(
     flood = message("plaintext", *["web"] * 5000)
     try:
         async with streams(folder / "loud", folder / "other") as (loud, other):
-            began = time.monotonic()
             for _ in range(3):
                 await loud.write(flood)
             while not heard[0]:
                 await asyncio.sleep(LOG_PACE)
             await other.write(message(REFUSED))
             await refused.wait()
-            took = time.monotonic() - began
     finally:
         await server.stop()
 
-    assert took < 5000 * LOG_PACE, "it waited for the flood"
-    assert heard[0] < 15000
+    assert heard[0] < 10000, "it waited for the flood"
 
 
 async def test_what_is_no_log_ends_the_stream_and_nothing_else(

@@ -42,6 +42,15 @@ SO_ORIGINAL_DST = 80
 HERE = Path(__file__).parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def only_thread() -> None:
+    """End what earlier tests left: gRPC's threads go with its objects, and start anew in children.
+
+    A process with several threads may not enter a user namespace.
+    """
+    gc.collect()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if HERE not in pyfuncitem.path.parents:

@@ -12,7 +12,7 @@ Source: linux/netfilter/nfnetlink_conntrack.h; kube-proxy pkg/proxy/conntrack.
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
@@ -56,12 +56,20 @@ class Conversation:
     original: bytes
 
 
-def forget(is_stale: Callable[[Conversation], bool]) -> int:
-    """Delete the UDP conversations for which `is_stale` holds; return how many."""
+def forget(services: Collection[ServiceAddress], is_stale: Callable[[Conversation], bool]) -> int:
+    """Delete the conversations with some UDP Services for which `is_stale` holds; return how many.
+
+    All others, such as a question to the name server for each connection that a pod opens, are
+    passed over without a closer look: there may be tens of thousands.
+    """
+    addresses = {IPv4Address(one.ip).packed for one in services if one.protocol == "udp"}
+    if not addresses:
+        return 0
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
-            stale = [known for known in list(_conversations(netlink)) if is_stale(known)]
+            found = list(_conversations(netlink, addresses))
+            stale = [known for known in found if is_stale(known)]
             for sequence, known in enumerate(stale, start=2):
                 netlink.send(_message(DELETE, ACKNOWLEDGE, sequence, known.original))
                 netlink.recv(1 << 16)  # gone already is as good as deleted
@@ -77,20 +85,21 @@ def _message(kind: int, flags: int, sequence: int, body: bytes = b"") -> bytes:
     return header + struct.pack(">BBH", IPV4, 0, 0) + body
 
 
-def _conversations(netlink: socket.socket) -> Iterator[Conversation]:
+def _conversations(netlink: socket.socket, addresses: Collection[bytes]) -> Iterator[Conversation]:
     netlink.send(_message(GET, DUMP, 1))
     while True:
-        data = netlink.recv(1 << 20)
-        while len(data) >= 16:
-            length, kind = struct.unpack_from("=IH", data)
+        data, start = netlink.recv(1 << 20), 0
+        while len(data) - start >= 16:
+            length, kind = struct.unpack_from("=IH", data, start)
             if kind == DONE:
                 return
             if kind == ERROR:
-                number = -struct.unpack_from("=i", data, 16)[0]
+                number = -struct.unpack_from("=i", data, start + 16)[0]
                 raise OSError(number, "reading the connection table")
-            if (known := _read(data[20:length])) is not None:
+            body = data[start + 20 : start + length]
+            if any(address in body for address in addresses) and (known := _read(body)):
                 yield known
-            data = data[(length + 3) & ~3 :]
+            start += (length + 3) & ~3
 
 
 def _read(body: bytes) -> Conversation | None:

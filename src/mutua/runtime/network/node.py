@@ -179,7 +179,7 @@ class NodeNetwork:
         netfilter.commit_in_groups(first, service_table.change(before or {}, table))
         self._in_force = table
         if before is None or service_table.loses_udp_backends(before, table):
-            conntrack.forget(partial(_is_stale, table))
+            conntrack.forget(table, partial(_is_stale, table))
 
 
 def _told(what: str, work: Callable[[], T]) -> T:
