@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,16 +39,23 @@ PATIENCE = 60.0
 SO_ORIGINAL_DST = 80
 """Where a redirected connection was going (linux/netfilter_ipv4.h)."""
 
+TURNS = 10
+"""Of the event loop, more than enough for it to serve whom it has accepted."""
+
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def only_thread() -> None:
-    """End what earlier tests left: gRPC's threads go with its objects, and start anew in children.
+def light_children() -> Iterator[None]:
+    """Let children begin with one thread, and look for garbage among what is theirs only.
 
-    A process with several threads may not enter a user namespace.
+    gRPC's threads end with its objects, and start anew in children: but a process with several
+    threads may not enter a user namespace.
     """
     gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -168,12 +175,14 @@ class Lab:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
+        for server in self.servers:
+            server.close()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for connection in self.connections:
             connection.close()
         for writer in self.served:
             writer.close()
-        for server in self.servers:
-            server.close()
         await self.network.stop()
         await asyncio.sleep(0)
 
