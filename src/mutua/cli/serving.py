@@ -120,10 +120,10 @@ def serve_here(start: Start) -> int:
         start.listener.close()
         with os.fdopen(reader) as lines:
             ready = _follow(lines)
+        asked = _forward(child)  # before anybody is told of it
         click.echo(
             f"mesh {layout.name!r} is up, API at {ready['server']}; Ctrl-C stops it", err=True
         )
-        asked = _forward(child)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         started.clear()
     if status and not asked:
