@@ -39,7 +39,7 @@ EXECS: Final = 60
 @pytest.fixture(scope="module")
 def finished() -> "subprocess.CompletedProcess[str]":
     argv = [sys.executable, "-m", "mutua", "bench", "--quick", "-o", "json"]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def _address(host: str, port: int) -> dict[str, Any]:
 def _cluster(host: str, port: int) -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _address(host, port)}}
     assignment = {"cluster_name": "up", "endpoints": [{"lb_endpoints": [endpoint]}]}
-    return {"name": "up", "type": "STATIC", "connect_timeout": "1s", "load_assignment": assignment}
+    return {"name": "up", "type": "STATIC", "connect_timeout": "10s", "load_assignment": assignment}
 
 
 def _http_filter(role: str) -> dict[str, Any]:
