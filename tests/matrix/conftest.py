@@ -33,7 +33,7 @@ from mutua.testing.reachability.landscape import (
     calls,
     objects,
 )
-from mutua.testing.reachability.probe import SERVER_NAME, Answer, Outcome
+from mutua.testing.reachability.probe import SERVER_NAME, Answer, Outcome, grown
 from mutua.testing.running_mesh import RunningMesh
 
 KINDS = {
@@ -46,7 +46,8 @@ KINDS = {
 """What the evaluator decides from."""
 
 
-Counts = dict[str, tuple[int, int]]
+Counts = dict[str, int]
+"""What a proxy has counted, by the name of the counter."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +56,27 @@ class Report:
 
     Attributes:
         answers: What became of each call.
-        clusters: By client, what its proxy counted: connections and TLS handshakes by cluster.
+        counters: By client, what its proxy had counted before and after.
     """
 
     answers: dict[Call, Answer]
-    clusters: dict[str, Counts]
+    counters: dict[str, tuple[Counts, Counts]]
+
+    @property
+    def clusters(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """By client, what its proxy did meanwhile: connections and TLS handshakes by cluster."""
+        return {client: grown(*counted) for client, counted in self.counters.items()}
 
     def then(self, later: "Report") -> "Report":
-        """Return this report with what calls that were made again have changed."""
-        clients = self.clusters.keys() | later.clusters.keys()
-        return Report(
-            self.answers | later.answers,
-            {one: _sum(self.clusters.get(one, {}), later.clusters.get(one, {})) for one in clients},
-        )
+        """Return this report with what calls that were made again have changed.
 
-
-def _sum(one: Counts, other: Counts) -> Counts:
-    none = (0, 0)
-    return {
-        cluster: tuple(map(sum, zip(one.get(cluster, none), other.get(cluster, none), strict=True)))
-        for cluster in one | other
-    }
+        A handshake that one call began may have ended for the next, and between their reports.
+        """
+        counted = {
+            client: (self.counters.get(client, now)[0], now[1])
+            for client, now in later.counters.items()
+        }
+        return Report(self.answers | later.answers, self.counters | counted)
 
 
 class Landscape:
@@ -93,7 +94,7 @@ class Landscape:
         if policies:
             text = _list(policies)
             self.mesh.apply(text)
-            wait = ["wait", "--for=condition=InForce", "-f", "-", "--timeout=30s"]
+            wait = ["wait", "--for=condition=InForce", "-f", "-", "--timeout=60s"]
             self.mesh.kubectl(*wait, stdin=text)
 
     def withdraw(self, policies: Sequence[Object]) -> None:
@@ -143,7 +144,8 @@ class Landscape:
             for client, own in mine.items()
             for call, answer in zip(own, reports[client].result()["answers"], strict=True)
         }
-        return Report(answers, {name: one.result()["clusters"] for name, one in reports.items()})
+        counters = {name: tuple(one.result()["counters"]) for name, one in reports.items()}
+        return Report(answers, counters)
 
     def _ask(self, client: str, calls: Sequence[Call], patience: float) -> Object:
         program = [sys.executable, "-m", "mutua.testing.reachability.probe", CERTIFICATE]

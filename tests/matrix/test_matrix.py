@@ -85,15 +85,23 @@ def late_differences(landscape) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def settled(landscape):
+    """The landscape once every proxy knows every pod, which is announced by nobody."""
+    eventually(lambda: not differences(landscape), "everybody knows everybody")
+    return landscape
+
+
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
-def test_every_call_ends_as_the_evaluator_says_and_leaves_nothing(landscape, state: State) -> None:
+def test_every_call_ends_as_the_evaluator_says_and_leaves_nothing(settled, state: State) -> None:
+    landscape = settled
     landscape.apply(state.objects)
     try:
         found = differences(landscape)
     finally:
         landscape.withdraw(state.objects)
     assert not found, "\n".join(found)
-    eventually(lambda: not differences(landscape), "it is as it was before", patience=10)
+    eventually(lambda: not differences(landscape), "it is as it was before")
 
 
 @pytest.mark.parametrize("mode", ["PERMISSIVE", "STRICT", "DISABLE"])
@@ -110,7 +118,8 @@ def test_who_waits_for_the_server_is_told_once_proxies_give_up(
             landscape.withdraw(policies)
 
 
-def test_a_policy_that_the_evaluator_does_not_know_of_is_noticed(landscape) -> None:
+def test_a_policy_that_the_evaluator_does_not_know_of_is_noticed(settled) -> None:
+    landscape = settled
     before = landscape.snapshot()
     (strict,) = AUTHENTICATIONS["mesh STRICT"]
 

@@ -60,7 +60,7 @@ class Expected:
     def met_by(self, answer: Answer, call: Call, patience: float = inf) -> bool:
         """Tell whether this is what happened to somebody with so many seconds of patience."""
         if patience < self.wait:
-            return answer.outcome is Outcome.SILENCE
+            return answer.outcome is Outcome.SILENCE or answer.after > patience
         if answer.outcome is not self.outcome:
             return False
         if answer.outcome is not Outcome.OK:

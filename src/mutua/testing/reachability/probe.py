@@ -5,8 +5,9 @@
 Reads JSON: `[{"host": …, "address": …, "port": …, "says": …}, …]`, in which an address that is not
 empty is dialled instead of what the host resolves to, and prints JSON:
 
-    answers    for each call, in order: {"outcome": …, "pod": …, "identity": …, "proved": …}
-    clusters   what the pod's own proxy did meanwhile: {cluster: [connections, TLS handshakes]}
+    answers    for each call, in order: {"outcome": …, "pod": …, "identity": …, "proved": …,
+               "after": …}
+    counters   what the pod's own proxy had counted before and after, see `grown`
 
 `says` is one of `Says`, an outcome one of `Outcome`.  Calls count as silence once none of them has
 been answered for PATIENCE seconds: so many silent ones cost no more than one, and a busy machine,
@@ -18,9 +19,10 @@ import json
 import re
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -67,12 +69,14 @@ class Answer:
         identity: The X-Forwarded-Client-Cert header that reached the application, "" when there
             was none; None when the application cannot tell.
         proved: Whom the client's proxy has proved to the application to be, "" when to be nobody.
+        after: Seconds from the call to the answer.
     """
 
     outcome: Outcome
     pod: str = ""
     identity: str | None = None
     proved: str = ""
+    after: float = 0.0
 
 
 async def _over_http(reader: asyncio.StreamReader) -> Answer:
@@ -136,10 +140,12 @@ async def converse(call: dict[str, Any], tls: ssl.SSLContext) -> Answer:
 
 async def attempt(call: dict[str, Any], tls: ssl.SSLContext) -> Answer:
     """Return what becomes of a call; of one that is not answered, nothing ever does."""
+    began = time.monotonic()
     try:
-        return await converse(call, tls)
+        answer = await converse(call, tls)
     except (OSError, EOFError):
-        return Answer(Outcome.CLOSED)
+        answer = Answer(Outcome.CLOSED)
+    return replace(answer, after=time.monotonic() - began)
 
 
 async def attempt_all(
@@ -196,7 +202,7 @@ async def _main() -> None:
     answers = await attempt_all(calls, tls, float(patience))
     report = {
         "answers": [asdict(answer) for answer in answers],
-        "clusters": grown(before, counters()),
+        "counters": [before, counters()],
     }
     sys.stdout.write(json.dumps(report))
 

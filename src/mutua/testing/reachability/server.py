@@ -35,9 +35,8 @@ BACKLOG: Final = 256
 POD: Final = os.uname().nodename
 
 
-def _serve(port: int, tls: ssl.SSLContext, *, greets: bool) -> None:
+def _serve(listener: socket.socket, tls: ssl.SSLContext, *, greets: bool) -> None:
     """Answer every connection to a port, until killed."""
-    listener = socket.create_server(("", port), backlog=BACKLOG)
     while True:
         peer, _ = listener.accept()
         _in_background(_converse, peer, tls, greets=greets)
@@ -135,10 +134,11 @@ def main() -> None:
     tls.load_cert_chain(certificate, key)
     tls.load_verify_locations(clients)
     tls.verify_mode = ssl.CERT_OPTIONAL
-    for number in ports.split(","):
-        _in_background(_serve, int(number), tls, greets=False)
-    for number in greeting.split(","):
-        _in_background(_serve, int(number), tls, greets=True)
+    # One after another: whoever reaches the last port reaches them all.
+    for numbers, greets in ((ports, False), (greeting, True)):
+        for number in numbers.split(","):
+            listener = socket.create_server(("", int(number)), backlog=BACKLOG)
+            _in_background(_serve, listener, tls, greets=greets)
     signal.pause()
 
 
