@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,10 @@ REFUSED: Final = {
     56: "the server reset the connection",
 }
 """How curl reports a refused plaintext connection: exit codes of curl(1)."""
+
+
+PAUSE: Final = 0.5
+"""Seconds between two tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,25 @@ class Step:
         command: A shell command, in which `{kubectl}` and `{istioctl}` are replaced.
         expected: What must be seen, one line.
         check: Looks at the result.
+        patience: Seconds in which the command may be tried again: nobody announces that a client's
+            proxy has heard of a new server.
     """
 
     why: str
     command: str
     expected: str
     check: Check
+    patience: float = 0.0
+
+    def observe(self, run: Callable[[], Result]) -> tuple[Result, Observation]:
+        """Run the command, again while it does not show what is expected and there is patience."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            result = run()
+            seen = self.check(result)
+            if seen.matched or time.monotonic() >= deadline:
+                return result, seen
+            time.sleep(PAUSE)
 
 
 def succeeded(result: Result) -> Observation:

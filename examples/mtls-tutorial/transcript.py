@@ -6,6 +6,7 @@ there is one, else `mutua kubectl`.  The exercises build on each other: policies
 one changes them, or the cleanup removes them.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from observation import Check, Step, answered, refused, shows, shows_no_other
@@ -65,6 +66,11 @@ def cut_off(why: str, host: str, client: str = "-n mtls-test plain-pod") -> Step
     return _call(why, client, host, "curl exit 52 or 56: closed without an answer", refused)
 
 
+def at_first(step: Step) -> Step:
+    """Be patient with the first call of a server that has just been started."""
+    return replace(step, patience=30)
+
+
 def _call(why: str, client: str, host: str, expected: str, check: Check) -> Step:
     command = f"{{kubectl}} exec {client} -- curl -s http://{host}/headers"
     return Step(why, command, expected, check)
@@ -93,7 +99,9 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
                 "httpbin, port 8000: PERMISSIVE, and clients choose mutual TLS by themselves",
                 shows(r"^httpbin\S+:8000 +AUTO +PERMISSIVE +ISTIO_MUTUAL "),
             ),
-            served("Call it: the sidecars use mutual TLS without being asked.", "httpbin:8000"),
+            at_first(
+                served("Call it: the sidecars use mutual TLS without being asked.", "httpbin:8000")
+            ),
         ),
     ),
     (
@@ -155,15 +163,19 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
                 "httpbin-strict httpbin-permissive",
                 "mtls-test",
             ),
-            served("The STRICT one.", "httpbin-strict:8000", "httpbin-strict"),
-            served(
-                "The PERMISSIVE one: sidecars use mutual TLS there as well.",
-                "httpbin-permissive:8000",
-                "httpbin-permissive",
+            at_first(served("The STRICT one.", "httpbin-strict:8000", "httpbin-strict")),
+            at_first(
+                served(
+                    "The PERMISSIVE one: sidecars use mutual TLS there as well.",
+                    "httpbin-permissive:8000",
+                    "httpbin-permissive",
+                )
             ),
             cut_off("Plaintext shows the difference.", "httpbin-strict:8000"),
-            served_in_plaintext(
-                "The service's policy wins over namespace and mesh.", "httpbin-permissive:8000"
+            at_first(
+                served_in_plaintext(
+                    "The service's policy wins over namespace and mesh.", "httpbin-permissive:8000"
+                )
             ),
         ),
     ),
@@ -182,8 +194,8 @@ EXERCISES: Final[tuple[Exercise, ...]] = (
                 shows(r"successfully rolled out"),
             ),
             policy_in_force("Wait until the policy is in force.", "httpbin", "mtls-test"),
-            served("The STRICT port.", "httpbin:8080"),
-            served_in_plaintext("The PERMISSIVE port, in plaintext.", "httpbin:8081"),
+            at_first(served("The STRICT port.", "httpbin:8080")),
+            at_first(served_in_plaintext("The PERMISSIVE port, in plaintext.", "httpbin:8081")),
             cut_off("The STRICT port, in plaintext.", "httpbin:8080"),
             cut_off(
                 "A port that the policy does not name keeps the namespace's mode.", "httpbin:8000"

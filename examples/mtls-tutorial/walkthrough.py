@@ -31,17 +31,21 @@ def perform(step: Step, environ: dict[str, str], kubectl: str) -> bool:
     shown = step.command.format(kubectl="kubectl", istioctl="istioctl")
     print(f"\n  {step.why}\n  {paint('$ ' + shown, '1')}", flush=True)
     started = time.monotonic()
-    done = subprocess.run(
-        step.command.format(kubectl=kubectl, istioctl=f"{mutua} istioctl"),
-        shell=True,
-        cwd=HERE,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    seen = step.check(Result(done.returncode, done.stdout, done.stderr))
+
+    def run() -> Result:
+        done = subprocess.run(
+            step.command.format(kubectl=kubectl, istioctl=f"{mutua} istioctl"),
+            shell=True,
+            cwd=HERE,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    done, seen = step.observe(run)
     took = time.monotonic() - started
     verdict = paint("ok", "32") if seen.matched else paint("MISMATCH", "31")
     print(f"    expected  {step.expected}")

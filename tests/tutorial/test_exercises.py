@@ -50,17 +50,19 @@ def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh, folder: Pa
     istioctl = shlex.join([sys.executable, "-m", "mutua", "istioctl"])
     command = step.command.format(kubectl="kubectl", istioctl=istioctl)
 
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=folder,
-        env=mesh.environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    def run():
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=mesh.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return OBSERVATION.Result(done.returncode, done.stdout, done.stderr)
 
-    seen = step.check(OBSERVATION.Result(done.returncode, done.stdout, done.stderr))
+    done, seen = step.observe(run)
     assert seen.matched, f"$ {command}\n{seen.seen}\n{done.stderr}\n{mesh.daemon_log()[-3000:]}"
 
 
