@@ -26,7 +26,7 @@ from mutua.foundation.clock import SystemClock
 from mutua.foundation.errors import Rejected
 from mutua.store.sqlite import SqliteStore
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a command that does not end is a failure."""
 
 T = TypeVar("T")

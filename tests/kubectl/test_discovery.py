@@ -76,7 +76,7 @@ def test_the_definitions_of_istio_kinds_are_established(cluster: Cluster) -> Non
     name = "crd/peerauthentications.security.istio.io"
 
     assert "condition met" in cluster.kubectl(
-        "wait", "--for=condition=Established", name, "--timeout=10s"
+        "wait", "--for=condition=Established", name, "--timeout=60s"
     )
     assert cluster.kubectl("get", "crd", "-o", "name").count("istio.io") == 4
 

@@ -248,13 +248,13 @@ def test_rollout_status_waits_for_the_controller(cluster: Cluster) -> None:
 def test_wait_for_a_condition(cluster: Cluster) -> None:
     apply(cluster, STRICT)
 
-    arguments = ["pa/default", "-n", "istio-system", "--for=condition=InForce", "--timeout=15s"]
+    arguments = ["pa/default", "-n", "istio-system", "--for=condition=InForce", "--timeout=60s"]
     with cluster.start("wait", *arguments) as waiting:
         policy = cluster.run(cluster.registry.get(PEER_AUTHENTICATIONS, "istio-system", "default"))
         status = {"conditions": [{"type": "InForce", "status": "True"}]}
         update = cluster.registry.update_status(PEER_AUTHENTICATIONS, policy | {"status": status})
         cluster.run(update)
-        out, _ = waiting.communicate(timeout=20)
+        out, _ = waiting.communicate(timeout=60)
 
     assert "condition met" in out
 
@@ -280,7 +280,7 @@ def test_delete_of_a_namespace_waits_until_it_is_empty(cluster: Cluster) -> None
         metadata = namespace["metadata"] | {"finalizers": []}
         metadata.pop("resourceVersion")
         cluster.run(cluster.registry.update(NAMESPACES, namespace | {"metadata": metadata}))
-        out, _ = deleting.communicate(timeout=20)
+        out, _ = deleting.communicate(timeout=60)
 
     assert namespace["status"]["phase"] == "Terminating"
     assert "because it is being terminated" in refused
