@@ -82,7 +82,11 @@ spec:
   - name: app
     image: curlimages/curl
     command: ["python3", "-m", "http.server", "8080", "--bind", "127.0.0.1"]
-    startupProbe: {exec: {command: ["curl", "-s", "http://127.0.0.1:8080"]}, periodSeconds: 1}
+    startupProbe:
+      exec: {command: ["curl", "-s", "http://127.0.0.1:8080"]}
+      periodSeconds: 1
+      timeoutSeconds: 10
+      failureThreshold: 60
 """
 
 CALLERS = """
@@ -99,6 +103,7 @@ spec:
 @pytest.fixture(scope="module")
 def shop(mesh: RunningMesh) -> Iterator[RunningMesh]:
     mesh.apply(SHOP)
+    mesh.kubectl("wait", "deploy/web", "-n", "shop", "--for=condition=Available", "--timeout=60s")
     yield mesh
     mesh.kubectl("delete", "namespace", "shop")
 
@@ -281,7 +286,6 @@ def test_a_file_is_judged_in_the_mesh_it_would_be_applied_to(shop, tmp_path: Pat
 
 def test_describe_repeats_it_where_one_looks_for_a_reason(shop: RunningMesh) -> None:
     shop.apply(STRICT + "---" + PLAINTEXT)
-    shop.kubectl("wait", "deploy/web", "-n", "shop", "--for=condition=Available", "--timeout=60s")
 
     lines = run(shop, "x describe pod deploy/web -n shop")[1].splitlines()
 
@@ -292,8 +296,8 @@ def test_describe_repeats_it_where_one_looks_for_a_reason(shop: RunningMesh) -> 
 
 def test_tls_check_and_proxy_config_name_the_rule(shop: RunningMesh) -> None:
     shop.apply(STRICT + "---" + PLAINTEXT)
-    shop.kubectl("wait", "deploy/web", "-n", "shop", "--for=condition=Available", "--timeout=60s")
-    shop.kubectl("wait", "pa/default", "-n", "shop", "--for=condition=InForce", "--timeout=60s")
+    for name in ("pa/default", "dr/web"):
+        shop.kubectl("wait", name, "-n", "shop", "--for=condition=InForce", "--timeout=60s")
 
     check = run(shop, "authn tls-check deploy/web.shop web.shop")[1].splitlines()[1].split()
     clusters = run(shop, "pc cluster deploy/web.shop --fqdn web.shop --direction outbound")[1]

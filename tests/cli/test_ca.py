@@ -65,13 +65,21 @@ def forms(pem: str) -> dict[str, bytes]:
     }
 
 
+def content_of(path: Path) -> bytes:
+    """Return what is in a file; nothing when it, or the process it tells of, is gone meanwhile."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def traces(folders: list[Path], needles: dict[str, bytes]) -> list[str]:
     """Return the files below `folders` that contain one of the needles."""
     found = []
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink():
-                content = path.read_bytes()
+                content = content_of(path)
                 found += [f"{path}: {name}" for name, one in needles.items() if one in content]
     return found
 
@@ -81,7 +89,7 @@ def told(processes: list[Member], needles: dict[str, bytes]) -> list[str]:
     found = []
     for process in processes:
         for name in ("cmdline", "environ"):
-            content = Path(f"/proc/{process.pid}/{name}").read_bytes()
+            content = content_of(Path(f"/proc/{process.pid}/{name}"))
             found += [f"{process}: {key}" for key, one in needles.items() if one in content]
     return found
 

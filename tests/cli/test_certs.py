@@ -22,9 +22,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
         running.up()
         for name in ("01-test-services.yaml", "03-non-mesh-pod.yaml"):
             running.apply((TUTORIAL / name).read_text())
-        running.kubectl(
-            "wait", "-n", "mtls-test", "--for=condition=Ready", "pod", "--all", "--timeout=60s"
-        )
+        wait = ("wait", "--timeout=60s", "--for=condition=")
+        for namespace in ("mtls-test", "default"):  # Deployments: their pods may not be there yet
+            running.kubectl(*wait[:2], f"{wait[2]}Available", "-n", namespace, "deploy", "--all")
+        running.kubectl(*wait[:2], f"{wait[2]}Ready", "-n", "mtls-test", "pod/plain-pod")
         yield running
     finally:
         running.mutua("down", "--purge")
@@ -225,14 +226,15 @@ def test_the_control_plane_meets_proxies_and_finds_itself_coherent(
     def met() -> Any:
         (found,) = mesh.get("certificateauthorities", "-n", "istio-system")["items"]
         conditions = {one["type"]: one for one in (found.get("status") or {}).get("conditions", ())}
-        coherent = conditions.get("Coherent")
-        return coherent if coherent and "proxies" in coherent["message"] else None
+        meshed = [one for one in mesh.get("pods", "-A")["items"] if is_meshed(one)]
+        coherent = conditions.get("Coherent") or {"status": "Unknown", "message": ""}
+        everybody = f"by {min(len(meshed), SAMPLED)} proxies"
+        return coherent if everybody in coherent["message"] else None
 
-    found = eventually(met, "the control plane has met proxies")
+    # It looks every half a minute, and does not count whom it could not reach in time.
+    found = eventually(met, "the control plane has met the proxies", patience=150, every=1)
 
     assert (found["status"], found["reason"]) == ("True", "Accepted")
-    meshed = [one for one in mesh.get("pods", "-A")["items"] if is_meshed(one)]
-    assert f"by {min(len(meshed), SAMPLED)} proxies" in found["message"]
     assert (
         "plaintextcaller" not in mesh.kubectl("get", "plaintextcallers", "-A", "-o", "name").stdout
     )
@@ -254,8 +256,12 @@ def test_a_rotation_is_seen_in_every_certificate_and_nothing_is_incoherent(
         )
 
     eventually(moved, "every certificate is of the new CA, every proxy holds the new root")
-    document = json.loads(mesh.mutua("certs", "-o", "json").stdout)
-    assert [one["role"] for one in document["authorities"]] == ["signer", "root"]
+
+    def authorities() -> list[str]:
+        document = json.loads(mesh.mutua("certs", "-o", "json").stdout)
+        return [one["role"] for one in document["authorities"]]
+
+    eventually(lambda: authorities() == ["signer", "root"], "the former CAs are gone")
     assert "3 (leaf)" in mesh.mutua("certs", "show", "deploy/httpbin.mtls-test").stdout
     events = mesh.kubectl("get", "events", "-A").stdout
     assert "TrustIncoherent" not in events

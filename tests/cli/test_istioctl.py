@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
         running.up()
         for name in ("01-test-services.yaml", "03-non-mesh-pod.yaml"):
             running.apply((TUTORIAL / name).read_text())
-        running.kubectl(
-            "wait", "-n", "mtls-test", "--for=condition=Ready", "pod", "--all", "--timeout=60s"
-        )
+        wait = ("wait", "--timeout=60s", "--for=condition=")
+        for namespace in ("mtls-test", "default"):  # Deployments: their pods may not be there yet
+            running.kubectl(*wait[:2], f"{wait[2]}Available", "-n", namespace, "deploy", "--all")
+        running.kubectl(*wait[:2], f"{wait[2]}Ready", "-n", "mtls-test", "pod/plain-pod")
+        for client in ("curl-client", "httpbin"):
+            line = f"pc endpoint deploy/{client}.mtls-test --port 80 --status healthy"
+            eventually(partial(istioctl_shows, running, line, "HEALTHY"), f"{client} knows httpbin")
         yield running
     finally:
         running.mutua("down", "--purge")
@@ -47,6 +52,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
 def istioctl(mesh: RunningMesh, line: str) -> str:
     """Run a command line of the tutorial and return what it prints."""
     return mesh.mutua("istioctl", *shlex.split(line)).stdout
+
+
+def istioctl_shows(mesh: RunningMesh, line: str, wanted: str) -> bool:
+    return wanted in istioctl(mesh, line)
 
 
 def table(text: str) -> list[list[str]]:
@@ -233,20 +242,29 @@ def test_programs_are_told_how_far_each_proxy_is(mesh: RunningMesh, output: str,
 
     assert [config["node"]["id"].split("-")[0] for config in every] == ["curl", "httpbin"]
     assert one["node"]["metadata"]["ISTIO_VERSION"] == __version__
-    states = {
-        config["typeUrl"].rpartition(".")[2]: config["configStatus"]
-        for config in one["genericXdsConfigs"]
-    }
-    assert states == dict.fromkeys(
-        ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration"), "SYNCED"
-    )
+    kinds = ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration")
+
+    def is_synced() -> bool:
+        (now,) = read(istioctl(mesh, f"ps deploy/httpbin.mtls-test -o {output}"))
+        states = {
+            config["typeUrl"].rpartition(".")[2]: config["configStatus"]
+            for config in now["genericXdsConfigs"]
+        }
+        return states == dict.fromkeys(kinds, "SYNCED")
+
+    eventually(is_synced, "it has confirmed everything")
 
 
 def test_a_proxy_holds_what_the_control_plane_makes_for_it(mesh: RunningMesh, tmp_path) -> None:
     saved = tmp_path / "dump.json"
     saved.write_text(istioctl(mesh, "pc all deploy/httpbin.mtls-test -o json"))
 
-    now = istioctl(mesh, "proxy-status deploy/httpbin.mtls-test")
+    loaded = r"Routes Match \(RDS last loaded at \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC\)\n"
+    same = re.compile(r"Clusters Match\nListeners Match\n" + loaded)
+    eventually(
+        lambda: same.fullmatch(istioctl(mesh, "proxy-status deploy/httpbin.mtls-test")),
+        "the proxy holds what is made for it",
+    )
     mesh.apply(STRICT)
     mesh.kubectl(
         "wait", "pa/default", "-n", "mtls-test", "--for=condition=InForce", "--timeout=60s"
@@ -254,8 +272,6 @@ def test_a_proxy_holds_what_the_control_plane_makes_for_it(mesh: RunningMesh, tm
     later = istioctl(mesh, f"ps deploy/httpbin.mtls-test -f {saved}")
     mesh.kubectl("delete", "peerauthentication", "default", "-n", "mtls-test")
 
-    loaded = r"Routes Match \(RDS last loaded at \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC\)\n"
-    assert re.fullmatch(r"Clusters Match\nListeners Match\n" + loaded, now)
     assert "Listeners Don't Match\n--- Istiod virtualInbound\n+++ Envoy virtualInbound\n" in later
     changes = [line for line in later.splitlines() if line.startswith(("+ ", "- "))]
     assert any("rawBuffer" in line or "raw_buffer" in line for line in changes), later

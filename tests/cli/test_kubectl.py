@@ -4,11 +4,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mutua.testing.running_mesh import RunningMesh
+from mutua.testing.running_mesh import RunningMesh, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
 
@@ -106,13 +107,16 @@ apply -f db.yaml
 apply -f service-name.yaml
 get sts -o wide
 rollout restart sts/db
-rollout status sts/db --timeout=20s
+rollout status sts/db --timeout=60s
 scale statefulset db nope --replicas=0
 apply -f on-delete.yaml
 rollout status sts/idle
 wait --for=condition=Available deploy/nope --timeout=1s
 wait --for=condition=Ready pod --all --timeout=1s
 """
+
+OF_ALL_PODS = SCRIPT.splitlines()[-1]
+"""What it says depends on what has become of the pods."""
 
 UNLIKE = {
     "get cm/a -o jsonless",  # names the outputs that there are
@@ -133,16 +137,19 @@ def run(mesh: RunningMesh, folder: Path, *argv: str) -> tuple[int, str, str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    return done.returncode, _ageless(done.stdout), done.stderr
+    return done.returncode, _timeless(done.stdout), done.stderr
 
 
-def _ageless(text: str) -> str:
+def _timeless(text: str) -> str:
+    """Return what a command says without what depends on when it was asked."""
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith("Waiting for ")]
     # Nine seconds are narrower than ten, and the column with them.
-    return re.sub(r"\bAGE +", "AGE ", re.sub(r"\b\d+s\b *", "Ns ", text))
+    ageless = re.sub(r"\b\d+[sm](\d+s)?\b *", "Ns ", "".join(lines))
+    return re.sub(r"\bAGE +", "AGE ", ageless)
 
 
 def test_every_answer_is_kubectls(mesh: RunningMesh, folder: Path) -> None:
@@ -153,6 +160,9 @@ def test_every_answer_is_kubectls(mesh: RunningMesh, folder: Path) -> None:
     for line in SCRIPT.splitlines():
         words = line.split()
         verb = 2 if words[0] == "rollout" else 1
+        if line == OF_ALL_PODS:
+            for namespace in ("theirs", "ours"):
+                eventually(partial(_is_ready, mesh, namespace), f"the pod in {namespace} is ready")
         theirs = run(mesh, folder, "kubectl", *words[:verb], "-n", "theirs", *words[verb:])
         ours = run(mesh, folder, *ours_first, *words[:verb], "-n", "ours", *words[verb:])
         shown = tuple(
@@ -166,6 +176,11 @@ def test_every_answer_is_kubectls(mesh: RunningMesh, folder: Path) -> None:
         mesh.kubectl("delete", "namespace", namespace)
 
     assert differences == []
+
+
+def _is_ready(mesh: RunningMesh, namespace: str) -> bool:
+    ready = "jsonpath={.status.readyReplicas}"
+    return mesh.kubectl("get", "sts/idle", "-n", namespace, "-o", ready).stdout == "1"
 
 
 def _differs_by_the_other(line: str, ours: tuple[object, ...], theirs: tuple[object, ...]) -> bool:
@@ -209,6 +224,8 @@ def test_exec_names_a_missing_container_and_refuses_a_terminal(pods: RunningMesh
 
 
 def test_logs_are_the_containers_own(pods: RunningMesh) -> None:
+    eventually(lambda: kubectl(pods, "logs", "deploy/idle")[1], "the program has said something")
+
     assert kubectl(pods, "logs", "deploy/idle") == (0, "hello\n", "")
     assert kubectl(pods, "logs", "deploy/idle", "--tail=0") == (0, "", "")
     _, stamped, _ = kubectl(pods, "logs", "deploy/idle", "--timestamps")
@@ -230,9 +247,14 @@ def test_a_restart_replaces_the_pods_and_status_follows_it(pods: RunningMesh) ->
 
 def test_tables_and_documents_are_kubectls(pods: RunningMesh) -> None:
     for words in ("get deploy,svc,sa -o wide", "get deploy/idle -o yaml", "get sa -o json"):
-        ours = kubectl(pods, *words.split())[1]
-        theirs = pods.kubectl("-n", "pods", *words.split()).stdout
-        assert _ageless(ours) == _ageless(theirs)
+        eventually(partial(_are_alike, pods, words), f"{words} says the same in both")
+
+
+def _are_alike(pods: RunningMesh, words: str) -> bool:
+    """Compare what both say of objects whose status may change in between."""
+    ours = kubectl(pods, *words.split())[1]
+    theirs = pods.kubectl("-n", "pods", *words.split()).stdout
+    return _timeless(ours) == _timeless(theirs)
 
 
 def test_usage_errors_end_with_1_like_kubectls(pods: RunningMesh) -> None:
