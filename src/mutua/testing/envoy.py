@@ -17,7 +17,8 @@ from mutua.xds.bootstrap import Sidecar, bootstrap
 from mutua.xds.proto import NAMES, from_json, type_url
 from mutua.xds.resource import Resource, resource
 
-FROM_ADS: Final = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
+FROM_ADS: Final = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+"""Awaited for ever, as by a proxy of a mesh: what is missing shows."""
 
 
 class Envoy:
@@ -116,13 +117,13 @@ def route(name: str, body: str) -> Resource:
     return _resource("RouteConfiguration", name, {"name": name, **_routes(body)})
 
 
-def cluster(name: str, *, connect_timeout: str = "1s", patience: str = "5s") -> Resource:
-    """Return a cluster whose endpoints come through EDS, awaited for `patience`, 0s for ever."""
+def cluster(name: str, *, connect_timeout: str = "1s") -> Resource:
+    """Return a cluster whose endpoints come through EDS."""
     value = {
         "name": name,
         "type": "EDS",
         "connect_timeout": connect_timeout,
-        "eds_cluster_config": {"eds_config": {**FROM_ADS, "initial_fetch_timeout": patience}},
+        "eds_cluster_config": {"eds_config": FROM_ADS},
     }
     return _resource("Cluster", name, value)
 

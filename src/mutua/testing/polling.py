@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 45.0
 """Seconds a condition may take on a busy machine; in virtual time they cost nothing."""
 
 PAUSE: Final = 0.005

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from typing_extensions import override
 
-PATIENCE: Final = 1.0
+PATIENCE: Final = 20.0
 """Real seconds to wait for another thread before calling it a deadlock."""
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from mutua.runtime.envoy import find_envoy
 from mutua.xds.server import serve_workload
 
 TD = "cluster.local"
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds a condition may take on a busy machine."""
 
 

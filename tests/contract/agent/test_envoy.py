@@ -12,13 +12,16 @@ import pytest
 
 from mutua.identity.x509 import parse_certificates
 
+PATIENCE = 20.0
+"""Seconds for one answer on a busy machine."""
+
 
 def get(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str, str]:
     """Return status, the server's idea of its peer, and the TLS version."""
     connection = (
-        http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)
+        http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=PATIENCE)
         if context
-        else http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        else http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     )
     try:
         connection.request("GET", "/")
@@ -31,7 +34,7 @@ def get(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str, str
 
 def served_serial(port: int, context: ssl.SSLContext) -> int:
     """Return the serial of the certificate a server presents now."""
-    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=PATIENCE)
     try:
         connection.connect()
         der = connection.sock.getpeercert(binary_form=True)
@@ -94,7 +97,7 @@ async def test_a_renewed_certificate_reaches_envoy_without_a_restart(
             (await asyncio.to_thread(long_lived.getresponse)).read()
 
             mesh.clock.step = timedelta(hours=13)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await source.wait_newer(1)
             mesh.clock.step = timedelta()
             await kit.until(

@@ -17,6 +17,9 @@ from mutua.agent.secret import SecretSource
 from mutua.identity.crl import sign_lists
 from mutua.xds.server import serve_workload
 
+PATIENCE = 20.0
+"""Seconds for one answer on a busy machine."""
+
 
 def check(mesh: Any, source: SecretSource, *serials: int) -> None:
     """Have a proxy check its peers against a list with these serial numbers."""
@@ -52,7 +55,7 @@ async def serving(mesh: Any, name: str) -> AsyncIterator[tuple[Path, SecretSourc
 
 def status(port: int) -> int:
     """Return the status that the client's Envoy answers with: 503 when the handshake failed."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status
@@ -92,7 +95,7 @@ async def refuses_new(client: Any, server: Any, kit: Any) -> bool:
     """Drain the server's connections until the client has to make a new one, and fails."""
 
     def fails() -> bool:
-        drain = http.client.HTTPConnection(server.admin, timeout=5)
+        drain = http.client.HTTPConnection(server.admin, timeout=PATIENCE)
         try:
             drain.request("POST", "/drain_listeners?graceful&skip_exit")
             drain.getresponse().read()
@@ -107,7 +110,7 @@ async def refuses_new(client: Any, server: Any, kit: Any) -> bool:
 def request(port: int, context: ssl.SSLContext, session: Any = None) -> tuple[Any, bool]:
     """Make one request; return the session for the next, and whether this one was resumed."""
     with (
-        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as raw,
         context.wrap_socket(raw, session=session) as tls,
     ):
         tls.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")

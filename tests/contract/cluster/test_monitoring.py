@@ -10,13 +10,16 @@ from mutua.cluster.monitoring import Monitoring
 from mutua.foundation.clock import SystemClock
 from mutua.telemetry.metrics import Metrics
 
+ADDRESS = "127.0.150.14"
+"""Nobody's connections begin here, which might take a port between two looks at it."""
+
 
 async def serving(body: Callable[[int], Awaitable[None]]) -> None:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((ADDRESS, 0))
         port = free.getsockname()[1]
     metrics = Metrics(version="1.2", started_at=0.0, now=lambda: 60.0)
-    endpoint = Monitoring(metrics, SystemClock(), address="127.0.0.1", port=port, version="1.2")
+    endpoint = Monitoring(metrics, SystemClock(), address=ADDRESS, port=port, version="1.2")
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(endpoint.run(ready.set))
@@ -26,7 +29,7 @@ async def serving(body: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def ask(port: int, request: str) -> str:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection(ADDRESS, port)
     writer.write(f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
@@ -51,7 +54,7 @@ async def test_it_serves_three_pages_to_whoever_reads() -> None:
 async def test_another_control_plane_cannot_have_the_port() -> None:
     async def body(port: int) -> None:
         metrics = Metrics(version="1.2", started_at=0.0, now=lambda: 60.0)
-        other = Monitoring(metrics, SystemClock(), address="127.0.0.1", port=port, version="1.2")
+        other = Monitoring(metrics, SystemClock(), address=ADDRESS, port=port, version="1.2")
         with pytest.raises(OSError, match="in use"):
             await other.run(lambda: None)
 

@@ -31,8 +31,15 @@ from mutua.identity.x509 import Credential, intermediate_ca, self_signed_ca
 from mutua.testing.clock import ManualClock
 
 DAY = timedelta(days=1)
+PATIENCE = 20.0
+"""Seconds that the peers of these tests may take on a busy machine."""
 CLOCK = SystemClock()
 WEB = SpiffeId("td", "shop", "web")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "TIMEOUT", PATIENCE)
 
 
 def root(organization: str = "td") -> Credential:
@@ -155,7 +162,10 @@ async def test_a_server_that_accepts_tells_who_it_is() -> None:
         assert (await meet(port, canary, OURS.bundle)).uris == (str(WEB),)
 
 
-async def test_a_server_that_trusts_another_root_refuses_us() -> None:
+async def test_a_server_that_trusts_another_root_refuses_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handshake, "REFUSAL", PATIENCE)
     async with serving(issue(OURS), TrustBundle((root("other").chain_pem,))) as port:
         with pytest.raises(Refused, match="does not accept this mesh's certificates"):
             await meet(port, issue(OURS), OURS.bundle)

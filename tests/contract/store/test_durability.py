@@ -46,7 +46,7 @@ def config(name: str, **data: str) -> Object:
 
 
 async def events_since(store: MemoryStore, since: int, count: int) -> list[Event]:
-    async with asyncio.timeout(5), aclosing(store.watch(CONFIG_MAPS, since=since)) as events:  # type: ignore[type-var]
+    async with asyncio.timeout(20), aclosing(store.watch(CONFIG_MAPS, since=since)) as events:  # type: ignore[type-var]
         return [await anext(events) for _ in range(count)]
 
 

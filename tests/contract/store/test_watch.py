@@ -9,7 +9,7 @@ import pytest
 from mutua.api.object import CONFIG_MAPS, SECRETS, Object
 from mutua.store.port import Event, EventType, Expired, ObjectStore
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which an event that does not come is a failure."""
 
 

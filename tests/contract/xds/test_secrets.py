@@ -6,13 +6,13 @@ from typing import Any
 from mutua.api.destination import ROOTS, ClientTls, TlsMode
 from mutua.controlplane.credentials import MAX_STREAMS, MESSAGE, SECRET
 from mutua.model.settings import MeshSettings
-from mutua.testing.envoy import Envoy, cluster
+from mutua.testing.envoy import Envoy, cluster, endpoints
 from mutua.testing.polling import eventually
 from mutua.testing.reachability.landscape import Credential
 from mutua.xds.compile.origination import SECRETS, foreign_tls
 from mutua.xds.feed import Feed
 from mutua.xds.proto import Cluster, message
-from mutua.xds.resource import CLUSTER, Layer, Resource, ResourceSet, resource
+from mutua.xds.resource import CLUSTER, ENDPOINT, Layer, Resource, ResourceSet, resource
 from mutua.xds.server import SDS, ads_handler, delta_handler, serve_workload
 
 NAMES = [f"backend-{number}" for number in range(MAX_STREAMS // 2)]
@@ -23,7 +23,9 @@ async def test_all_that_rules_may_name_arrive_at_once(
 ) -> None:
     wanted = [SECRETS + name + suffix for name in NAMES for suffix in ("", ROOTS)]
     mesh, secrets = Feed("web-1.shop"), Feed("web-1.shop", max_streams=MAX_STREAMS)
-    mesh.publish({CLUSTER: ResourceSet(Layer(map(_cluster, NAMES)))}, 1)
+    places = [endpoints(name, 1) for name in NAMES]
+    clusters = map(_cluster, NAMES)
+    mesh.publish({CLUSTER: ResourceSet(Layer(clusters)), ENDPOINT: ResourceSet(Layer(places))}, 1)
     secrets.publish({SECRET: ResourceSet(Layer(_secrets(self_signed("backend"))))}, 1)
     server = await serve_workload({envoy.xds: [ads_handler(mesh), delta_handler(SDS, secrets)]})
     try:
