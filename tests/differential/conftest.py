@@ -26,7 +26,8 @@ from mutua.testing.configuration import inline_routes, readable, take_secrets_fr
 from mutua.xds.bootstrap import XDS_CLUSTER, Sidecar, bootstrap
 from mutua.xds.resource import CLUSTER, ENDPOINT, LISTENER, ProxyResources
 
-PATIENCE = 15.0
+PATIENCE = 30.0
+"""Seconds that an Envoy may take to start or to end on a busy machine."""
 PROXY_PROTOCOL = {
     "name": "envoy.filters.listener.proxy_protocol",
     "typed_config": {

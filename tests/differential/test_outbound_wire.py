@@ -19,7 +19,7 @@ from mutua.testing.client_hello import read_client_hello
 from mutua.testing.mesh import endpoint_slice, peer_authentication, pod, service
 from mutua.xds.compile import compile_proxy
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 GET = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HTTP2_GET = (  # an empty SETTINGS, then HEADERS of stream 1: GET http://web/ (RFC 9113, RFC 7541)
@@ -155,12 +155,18 @@ def say(envoy: Any, address: str, port: int, text: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", outbound), PATIENCE) as connection:
         own = connection.getsockname()[1]
         connection.sendall(f"PROXY TCP4 127.0.0.1 {address} {own} {port}\r\n".encode() + text)
-        answer = connection.recv(4096)
-        while answer.startswith(b"HTTP/") and b"\r\n\r\n" not in answer:
-            answer += connection.recv(4096)
-        while text.startswith(HTTP2_PREFACE) and HEADERS not in frames(answer):
-            answer += connection.recv(4096)
+        answer = more = connection.recv(4096)
+        while more and is_partial(answer, text):
+            more = connection.recv(4096)
+            answer += more
         return answer
+
+
+def is_partial(answer: bytes, text: bytes) -> bool:
+    """Tell whether the head of the answer to a text is not complete yet."""
+    if text.startswith(HTTP2_PREFACE):
+        return HEADERS not in frames(answer)
+    return answer.startswith(b"HTTP/") and b"\r\n\r\n" not in answer
 
 
 def frames(answer: bytes) -> list[int]:

@@ -31,7 +31,7 @@ from mutua.testing.shared_ports import (
 )
 from mutua.xds.compile import compile_proxy
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 TLS_HANDSHAKE = b"\x16\x03"
 QUICK, DEEP = 3, 300
 PORTS = (80, 81, 443)

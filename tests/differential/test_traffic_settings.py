@@ -4,7 +4,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mutua.testing.running_mesh import eventually
 from mutua.xds.compile import compile_proxy
 from mutua.xds.resource import ProxyResources
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 VIP = "10.96.0.20"
 HOST = "web.shop.svc.cluster.local"
 
@@ -59,7 +59,7 @@ class Servers:
             threading.Thread(target=self._answer, args=(connection, address), daemon=True).start()
 
     def _answer(self, connection: socket.socket, address: str) -> None:
-        with connection:
+        with connection, suppress(ConnectionError):  # the peer may go when it likes
             while said := connection.recv(4096):
                 if b"HTTP/1.1" not in said:
                     connection.sendall(b"echo:" + said)

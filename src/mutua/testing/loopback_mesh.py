@@ -21,11 +21,14 @@ from mutua.model.workload import Workload
 from mutua.policy.inbound import Content
 from mutua.testing.client_hello import client_hello, read_client_hello
 
-PATIENCE: Final = 15.0
+PATIENCE: Final = 20.0
 """Seconds to wait for an answer that should come."""
 
 SILENCE: Final = 0.3
 """Seconds without a byte after which a connection counts as hanging."""
+
+TURNS: Final = 10
+"""Of the event loop, more than enough to begin to serve whom it has accepted."""
 
 FIRST_BYTES: Final = 65536
 TLS_HANDSHAKE: Final = b"\x16\x03"
@@ -165,6 +168,8 @@ class Servers:
     async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
             server.close()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         for writer in self._open.values():
             writer.transport.abort()
         await asyncio.gather(*self._open)
@@ -295,9 +300,10 @@ async def _answer(call: Call) -> bytes:
             header = f"PROXY TCP4 127.0.0.1 {call.address} {own} {call.port}\r\n"
             writer.write(header.encode())
         writer.write(call.says())
-        answer = await reader.read(FIRST_BYTES)
-        while answer.startswith(b"HTTP/1.1 200") and not answer.endswith(b"}"):
-            answer += await reader.read(FIRST_BYTES)
+        answer = more = await reader.read(FIRST_BYTES)
+        while more and answer.startswith(b"HTTP/1.1 200") and not answer.endswith(b"}"):
+            more = await reader.read(FIRST_BYTES)
+            answer += more
         return answer
     finally:
         writer.close()
