@@ -33,10 +33,10 @@ from mutua.testing.cluster import NAMESPACED
 from mutua.testing.node import FakeSidecars, FakeTokens
 from mutua.testing.shims import PATH, PrivateMesh
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds a test may take, far beyond any expected; then its child is killed."""
 
-DEADLINE = 20.0
+DEADLINE = 40.0
 """Seconds until a condition that should come soon is called missing."""
 
 Body = Callable[[], Coroutine[Any, Any, None]]

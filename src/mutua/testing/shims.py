@@ -32,7 +32,7 @@ PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 SOURCES: Final = Path(mutua.__file__).parents[1]
 """What an interpreter needs on its path to import mutua."""
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 60.0
 """Seconds until a condition that should come at once is called missing."""
 
 _PRELUDE: Final = """
@@ -177,6 +177,11 @@ def private_mesh() -> Iterator[PrivateMesh]:
         raise AssertionError(troubles)
 
 
+def sleep_of_ours(seconds: int) -> tuple[str, str]:
+    """Return the command of a program that sleeps, and no other test suite on this machine has."""
+    return "sleep", f"{seconds}.{os.getpid()}"
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process exists and is no zombie."""
     try:
@@ -186,11 +191,12 @@ def is_alive(pid: int) -> bool:
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def processes_mentioning(text: str) -> Sequence[int]:
-    """Return the processes of this machine whose command line contains `text`."""
+def processes_of(*argv: str) -> Sequence[int]:
+    """Return the processes of this machine with this command line."""
+    wanted = "".join(f"{one}\0" for one in argv).encode()
     found = []
     for directory in Path("/proc").iterdir():
         with suppress(OSError):
-            if directory.name.isdecimal() and text.encode() in (directory / "cmdline").read_bytes():
+            if directory.name.isdecimal() and (directory / "cmdline").read_bytes() == wanted:
                 found.append(int(directory.name))
     return [pid for pid in found if is_alive(pid)]

@@ -11,7 +11,7 @@ from mutua.foundation.errors import Rejected
 from mutua.runtime.shim.client import Execution, ShimClient
 from mutua.runtime.spec import NoSuchContainer, ShimGone, StartFailed
 from mutua.testing.polling import eventually
-from mutua.testing.shims import PrivateMesh, is_alive, processes_mentioning
+from mutua.testing.shims import PrivateMesh, is_alive, processes_of, sleep_of_ours
 
 DEV_NULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
@@ -134,15 +134,15 @@ async def test_it_ends_with_its_container(mesh: PrivateMesh) -> None:
 
 
 async def test_it_ends_with_the_connection_that_asked_for_it(mesh: PrivateMesh) -> None:
-    spec = mesh.spec()
+    spec, program = mesh.spec(), sleep_of_ours(5555)
     async with mesh.connect() as other:
         async with mesh.connect() as shim:
             state = await shim.start(spec)
-            execution = await quietly(shim, spec.id, "sleep", "5555")
-            assert processes_mentioning("sleep\0005555")
+            execution = await quietly(shim, spec.id, *program)
+            assert processes_of(*program)
         with pytest.raises(ShimGone):
             await execution.wait()
-        await eventually(lambda: not processes_mentioning("sleep\0005555"), "it was killed")
+        await eventually(lambda: not processes_of(*program), "it was killed")
         assert await other.containers()
 
     assert is_alive(state.pid)

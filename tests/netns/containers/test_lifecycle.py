@@ -14,7 +14,17 @@ from mutua.foundation.layout import Layout
 from mutua.runtime.enter import enter_shim, shim_alive, start_shim
 from mutua.runtime.spec import NoSuchContainer, ShimGone, StartFailed
 from mutua.testing.polling import eventually
-from mutua.testing.shims import PATH, SOURCES, PrivateMesh, is_alive, processes_mentioning
+from mutua.testing.shims import (
+    PATH,
+    SOURCES,
+    PrivateMesh,
+    is_alive,
+    processes_of,
+    sleep_of_ours,
+)
+
+GRACE = 3.0
+"""Seconds in which a program that obeys can say goodbye, on a busy machine too."""
 
 
 def namespace(pid: int | str, name: str) -> str:
@@ -70,7 +80,8 @@ async def test_the_program_may_handle_signals(mesh: PrivateMesh) -> None:
 
 
 async def test_sigkill_ends_the_whole_container(mesh: PrivateMesh) -> None:
-    spec = mesh.spec("sh", "-c", "setsid sleep 4321 & trap '' TERM; echo up; wait")
+    child = sleep_of_ours(4321)
+    spec = mesh.spec("sh", "-c", f"setsid {' '.join(child)} & trap '' TERM; echo up; wait")
     async with mesh.connect() as shim:
         await shim.start(spec)
         await eventually(lambda: mesh.log(spec), "it is up")
@@ -78,18 +89,19 @@ async def test_sigkill_ends_the_whole_container(mesh: PrivateMesh) -> None:
         ended = await mesh.wait_end(shim, spec.id)
 
     assert (ended.exit_code, ended.signal) == (137, signal.SIGKILL)
-    assert not processes_mentioning("sleep\0004321")
+    assert not processes_of(*child)
 
 
 async def test_what_the_program_leaves_behind_ends_with_it(mesh: PrivateMesh) -> None:
-    spec = mesh.spec("sh", "-c", "setsid sleep 4322 & echo done; exit 0")
+    child = sleep_of_ours(4322)
+    spec = mesh.spec("sh", "-c", f"setsid {' '.join(child)} & echo done; exit 0")
     async with mesh.connect() as shim:
         await shim.start(spec)
         ended = await mesh.wait_end(shim, spec.id)
 
     assert ended.exit_code == 0
     assert mesh.log(spec) == ["done"]
-    assert not processes_mentioning("sleep\0004322")
+    assert not processes_of(*child)
 
 
 async def test_orphans_are_reaped(mesh: PrivateMesh) -> None:
@@ -102,7 +114,7 @@ async def test_orphans_are_reaped(mesh: PrivateMesh) -> None:
             listing = await mesh.run(shim, spec.id, "sh", "-c", "echo /proc/[0-9]*")
             return len(listing.output.split())
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await processes() > 4:  # init, sh, sleep, and the shell that counts
                 await asyncio.sleep(0.02)
 
@@ -164,7 +176,7 @@ async def test_a_missing_interpreter_is_named(mesh: PrivateMesh) -> None:
 async def test_exits_are_announced_to_everyone_connected(mesh: PrivateMesh) -> None:
     async with mesh.connect() as one, mesh.connect() as other:
         await one.start(mesh.spec("true", id="a/b/0"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             heard = [await anext(aiter(client.exits())) for client in (one, other)]
 
     assert [(state.id, state.exit_code) for state in heard] == [("a/b/0", 0)] * 2
@@ -191,7 +203,7 @@ async def test_removing_a_running_container_kills_it(mesh: PrivateMesh) -> None:
         state = await shim.start(spec)
         await shim.remove(spec.id)
         await eventually(lambda: not is_alive(state.pid), "the program has ended")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await shim.containers():
                 await asyncio.sleep(0.02)
 
@@ -240,8 +252,9 @@ async def test_killing_the_shim_ends_everything(mesh: PrivateMesh) -> None:
         "print(os.stat(path).st_ino)"
     ).strip()
     before = Path("/proc/self/mounts").read_text()
+    program = sleep_of_ours(4324)
     async with mesh.connect() as shim:
-        spec = mesh.spec("sleep", "4324", netns=str(mesh.layout.netns / "p"))
+        spec = mesh.spec(*program, netns=str(mesh.layout.netns / "p"))
         state = await shim.start(spec)
         assert namespace(state.pid, "net") == f"net:[{netns}]"
         mesh.kill()
@@ -250,7 +263,7 @@ async def test_killing_the_shim_ends_everything(mesh: PrivateMesh) -> None:
         assert [one async for one in shim.exits()] == []
 
     await eventually(lambda: not is_alive(state.pid), "the program has ended")
-    assert not processes_mentioning("sleep\0004324")
+    assert not processes_of(*program)
     assert Path("/proc/self/mounts").read_text() == before
     assert not any((mesh.layout.run / "netns").iterdir())
     assert not shim_alive(mesh.layout)
@@ -269,10 +282,10 @@ async def test_shutdown_asks_first_and_kills_after_the_grace_period(mesh: Privat
         states = [await shim.start(spec) for spec in (polite, stubborn)]
         await eventually(lambda: mesh.log(polite) + mesh.log(stubborn) == ["up", "up"], "both up")
         begin = loop.time()
-        await shim.shutdown(0.5)
+        await shim.shutdown(GRACE)
         took = loop.time() - begin
 
-    assert 0.4 < took < 10
+    assert GRACE - 0.1 < took < GRACE + 20
     assert mesh.log(polite) == ["up", "bye"]
     assert not any(is_alive(state.pid) for state in states)
     await eventually(lambda: not is_alive(mesh.shim_pid), "the shim has ended")

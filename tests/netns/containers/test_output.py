@@ -24,12 +24,14 @@ async def test_thirty_megabytes_leave_two_bounded_files(mesh: PrivateMesh) -> No
 
 async def test_following_delivers_every_line_until_the_container_ends(mesh: PrivateMesh) -> None:
     code = (
-        "import time\n"
+        "import pathlib, sys, time\n"
         "for n in range(2500):\n"
         "    print(n, 'x' * 10_000, flush=True)\n"
-        "    if n % 250 == 0: time.sleep(.1)"
+        "    if n % 250 == 0: time.sleep(.1)\n"
+        "    while not pathlib.Path(sys.argv[1]).exists(): time.sleep(.01)"
     )
-    spec = mesh.spec(sys.executable, "-c", code)
+    followed = mesh.base / "followed"  # from the first line on: what is rotated away twice is gone
+    spec = mesh.spec(sys.executable, "-c", code, str(followed))
     async with mesh.connect() as shim:
         await shim.start(spec)
 
@@ -37,7 +39,10 @@ async def test_following_delivers_every_line_until_the_container_ends(mesh: Priv
             return any(one.id == spec.id and one.running for one in await shim.containers())
 
         path, query = Path(spec.log_path), LogQuery(follow=True)
-        chunks = [chunk async for chunk in read_log(path, query, is_live=is_live)]
+        chunks = []
+        async for chunk in read_log(path, query, is_live=is_live):
+            chunks.append(chunk)
+            followed.touch()
 
     numbers = [int(line.split()[0]) for line in b"".join(chunks).splitlines()]
     assert numbers == list(range(2500))

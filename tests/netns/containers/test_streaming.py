@@ -39,7 +39,7 @@ from mutua.runtime.shim.client import ShimClient
 from mutua.runtime.spec import ContainerSpec
 from mutua.store.memory import MemoryStore
 from mutua.testing.polling import eventually
-from mutua.testing.shims import PrivateMesh, processes_mentioning
+from mutua.testing.shims import PrivateMesh, processes_of, sleep_of_ours
 
 PATIENCE = 30.0
 
@@ -260,14 +260,15 @@ async def test_exec_does_not_wait_for_what_it_leaves_in_the_background(mesh: Pri
 
 @needs_kubectl
 async def test_a_program_whose_user_has_gone_is_ended(mesh: PrivateMesh) -> None:
+    program = sleep_of_ours(6666)
     async with cluster_of(mesh) as cluster:
         await cluster.start("app")
-        process = await cluster.spawn("exec", "-i", "web", "--", "sleep", "6666", stdin=PIPE)
-        await eventually(lambda: processes_mentioning("sleep\0006666"), "it runs")
+        process = await cluster.spawn("exec", "-i", "web", "--", *program, stdin=PIPE)
+        await eventually(lambda: processes_of(*program), "it runs")
         process.send_signal(signal.SIGKILL)
         await process.communicate()
 
-        await eventually(lambda: not processes_mentioning("sleep\0006666"), "it was ended")
+        await eventually(lambda: not processes_of(*program), "it was ended")
 
 
 # Below: a client of our own, for what kubectl does not show.
@@ -386,17 +387,18 @@ async def test_a_fragmented_message_is_one_message(mesh: PrivateMesh) -> None:
 async def test_a_client_that_breaks_the_protocol_ends_its_exec(
     mesh: PrivateMesh, noise: bytes
 ) -> None:
+    program = sleep_of_ours(6767)
     async with cluster_of(mesh) as cluster:
         await cluster.start("app")
-        async with own_client(cluster, "sleep", "6767") as (client, serving):
+        async with own_client(cluster, *program) as (client, serving):
             await client.until(AcceptConnection)
-            await eventually(lambda: processes_mentioning("sleep\0006767"), "it runs")
+            await eventually(lambda: processes_of(*program), "it runs")
             client.send_raw(noise)
             if not noise:
                 client._writer.close()
             await asyncio.wait_for(serving, PATIENCE)
 
-        await eventually(lambda: not processes_mentioning("sleep\0006767"), "it was ended")
+        await eventually(lambda: not processes_of(*program), "it was ended")
 
 
 async def test_input_after_the_program_stopped_reading_is_harmless(mesh: PrivateMesh) -> None:
@@ -438,18 +440,22 @@ async def test_a_log_can_be_limited_and_followed_directly(mesh: PrivateMesh) -> 
 
 
 def test_descriptors_do_not_leak(mesh: PrivateMesh) -> None:
-    async def many() -> int:
+    async def many(most: int) -> None:
         async with cluster_of(mesh) as cluster:
             await cluster.start("app")
             for _ in range(20):
                 async with own_client(cluster, "true") as (client, _):
                     await client.until(CloseConnection)
-            return len(list(Path("/proc/self/fd").iterdir()))
+            await eventually(lambda: open_files() <= most, "they are closed")
 
-    assert asyncio.run(many()) <= asyncio.run(few(mesh)) + 2
+    asyncio.run(many(asyncio.run(few(mesh)) + 2))
 
 
 async def few(mesh: PrivateMesh) -> int:
     async with cluster_of(mesh) as cluster:
         await cluster.start("app")
-        return len(list(Path("/proc/self/fd").iterdir()))
+        return open_files()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

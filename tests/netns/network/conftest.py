@@ -36,6 +36,9 @@ SUCCESS = "done"
 PATIENCE = 60.0
 """Seconds a test may take, far beyond any expected; then its child is killed."""
 
+ANSWER = 20.0
+"""Seconds for somebody who listens to answer on a busy machine."""
+
 SO_ORIGINAL_DST = 80
 """Where a redirected connection was going (linux/netfilter_ipv4.h)."""
 
@@ -220,7 +223,7 @@ class Lab:
         if source:
             client.bind((source, 0))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(ANSWER):
                 await asyncio.get_running_loop().sock_connect(client, (address, port))
                 reader, writer = await asyncio.open_connection(sock=client)
                 fields = json.loads(await reader.readline())

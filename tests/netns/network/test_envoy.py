@@ -51,9 +51,10 @@ def bootstrap() -> dict[str, Any]:
     return {
         "static_resources": {
             "listeners": [
-                listener("virtualOutbound", "0.0.0.0", 15001, "nowhere", use_original_dst=True),
                 listener("vip", VIP, 80, "outbound", bind_to_port=False),
                 listener("virtualInbound", "0.0.0.0", 15006, "inbound", listener_filters=filters),
+                # Envoy begins to listen in this order: who reaches the last has all of them.
+                listener("virtualOutbound", "0.0.0.0", 15001, "nowhere", use_original_dst=True),
             ],
             "clusters": [
                 original_dst_cluster("outbound", {"socket_options": [mark]}),

@@ -18,6 +18,9 @@ from mutua.runtime.network.probe import (
 )
 from mutua.runtime.network.rules import CaptureRules
 
+PATIENCE = 20.0
+"""Seconds for whoever answers at all to do so on a busy machine."""
+
 SUCCESS = ProbeResult(success=True)
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
@@ -68,12 +71,12 @@ async def test_http(lab: Any, response: bytes, expected: ProbeResult) -> None:
     async with serving(lab, replying(response)) as address:
         target = HttpTarget(address=address, port=8080, path="healthz")
 
-        assert await http_probe(node_socket(), target, 5) == expected
+        assert await http_probe(node_socket(), target, PATIENCE) == expected
 
 
 async def test_an_endless_first_line_is_not_alive(lab: Any) -> None:
     async with serving(lab, replying(b"x" * 100_000)) as address:
-        result = await http_probe(node_socket(), HttpTarget(address=address, port=8080), 5)
+        result = await http_probe(node_socket(), HttpTarget(address=address, port=8080), PATIENCE)
 
         assert not result.success
 
@@ -93,8 +96,8 @@ async def test_nobody_listening_is_refused(lab: Any) -> None:
     async with serving(lab, replying(b"")) as address:
         refused = f"dial tcp {address}:9999: connect: connection refused"
 
-        by_tcp = await tcp_probe(node_socket(), address, 9999, 5)
-        by_http = await http_probe(node_socket(), HttpTarget(address=address, port=9999), 5)
+        by_tcp = await tcp_probe(node_socket(), address, 9999, PATIENCE)
+        by_http = await http_probe(node_socket(), HttpTarget(address=address, port=9999), PATIENCE)
 
         assert by_tcp == ProbeResult(False, refused)
         assert by_http == ProbeResult(False, f'Get "http://{address}:9999/": {refused}')
@@ -102,7 +105,7 @@ async def test_nobody_listening_is_refused(lab: Any) -> None:
 
 async def test_tcp_succeeds_when_somebody_listens(lab: Any) -> None:
     async with serving(lab, replying(b"")) as address:
-        assert await tcp_probe(node_socket(), address, 8080, 5) == SUCCESS
+        assert await tcp_probe(node_socket(), address, 8080, PATIENCE) == SUCCESS
 
 
 async def test_the_request_is_the_kubelets_with_the_users_headers(lab: Any) -> None:
@@ -111,7 +114,7 @@ async def test_the_request_is_the_kubelets_with_the_users_headers(lab: Any) -> N
         headers = {"host": "shop.example", "X-Token": "abc"}
         target = HttpTarget(address=address, port=8080, path="/live?full=1", headers=headers)
 
-        await http_probe(node_socket(), target, 5)
+        await http_probe(node_socket(), target, PATIENCE)
 
     assert requests[0].decode().split("\r\n") == [
         "GET /live?full=1 HTTP/1.1",
@@ -131,7 +134,7 @@ async def test_a_line_break_in_a_header_is_not_sent(lab: Any) -> None:
         headers = {"X-Token": "a\r\nX-Evil: b"}
         target = HttpTarget(address=address, port=8080, headers=headers)
 
-        result = await http_probe(node_socket(), target, 5)
+        result = await http_probe(node_socket(), target, PATIENCE)
 
     assert not result.success
     assert requests == []
@@ -142,8 +145,8 @@ async def test_a_probe_from_inside_a_captured_pod_reaches_the_application(lab: A
         await lab.network.capture("pod", CaptureRules())
         target = HttpTarget(address=address, port=8080)
 
-        inside = await http_probe(await pod_socket(lab.network, "pod"), target, 5)
-        outside = await http_probe(node_socket(), target, 5)
+        inside = await http_probe(await pod_socket(lab.network, "pod"), target, PATIENCE)
+        outside = await http_probe(node_socket(), target, PATIENCE)
 
         assert inside == SUCCESS
         assert "connection refused" in outside.message  # captured, and no Envoy runs here
@@ -153,8 +156,8 @@ async def test_probes_close_their_sockets(lab: Any) -> None:
     async with serving(lab, replying(b"HTTP/1.1 200 OK\r\n\r\n")) as address:
         sockets = [node_socket(), node_socket(), await pod_socket(lab.network, "pod")]
 
-        await tcp_probe(sockets[0], address, 9999, 5)
+        await tcp_probe(sockets[0], address, 9999, PATIENCE)
         for sock in sockets[1:]:
-            await http_probe(sock, HttpTarget(address=address, port=8080), 5)
+            await http_probe(sock, HttpTarget(address=address, port=8080), PATIENCE)
 
         assert [isinstance(s, socket.socket) and s.fileno() for s in sockets] == [-1, -1, -1]

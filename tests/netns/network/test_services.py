@@ -112,7 +112,7 @@ async def test_udp_reaches_a_service_and_is_refused_without_backends(lab: Any) -
         )
 
         with client, listener:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await loop.sock_connect(client, (VIP, 53))
                 await loop.sock_sendall(client, b"ping")
                 data, peer = await loop.sock_recvfrom(listener, 64)
@@ -127,7 +127,7 @@ async def test_udp_reaches_a_service_and_is_refused_without_backends(lab: Any) -
 async def test_udp_leaves_a_backend_that_is_gone(lab: Any) -> None:
     loop = asyncio.get_running_loop()
     service = ServiceAddress(VIP, 53, "udp")
-    async with lab, asyncio.timeout(10):
+    async with lab, asyncio.timeout(20):
         _, one, two = await lab.pods("client", "one", "two")
         listeners = [await lab.network.socket(pod, "udp") for pod in ("one", "two")]
         client = await lab.network.socket("client", "udp")
@@ -242,7 +242,7 @@ async def test_a_pod_cannot_speak_for_another(lab: Any) -> None:
             with honest:
                 honest.sendto(b"honest", (server, 53))
 
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 first = await asyncio.get_running_loop().sock_recv(listener, 64)
 
         assert first == b"honest"

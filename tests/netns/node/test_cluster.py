@@ -24,7 +24,7 @@ SERVE = f"{sys.executable} -m http.server 8080 --directory /srv/web"
 
 GET = """\
 import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(), end="")
+print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode(), end="")
 """
 
 
@@ -69,10 +69,10 @@ CONTENT = {
 
 
 async def fetch(mesh: PrivateMesh, cluster: LiveCluster, pod: Object, url: str) -> str:
+    """Return what a pod gets from a URL, "" where nobody answers."""
     identifier = f"{pod['metadata']['uid']}/app/0"
     result = await mesh.run(cluster.shim, identifier, sys.executable, "-I", "-c", GET, url)
-    assert result.code == 0, result.output
-    return result.output
+    return result.output if result.code == 0 else ""
 
 
 def test_a_deployment_serves_behind_a_service_and_a_namespace_takes_it_away(
@@ -104,13 +104,13 @@ def test_a_deployment_serves_behind_a_service_and_a_namespace_takes_it_away(
                 return await fetch(mesh, cluster, client, f"http://{vip}:80/index.html") == "hello"
 
             assert await cluster.until(through_the_service)
-            assert elapsed < 10, "generous: the machine may be busy"
+            assert elapsed < 25, "generous: the machine may be busy"
             running_pids = [state.pid for state in await cluster.shim.containers()]
 
             begun = time.monotonic()
             await cluster.store.delete(NAMESPACES, "", "shop")
             await cluster.empty(PODS)
-            assert time.monotonic() - begun < 10, "processes that obey SIGTERM need no grace"
+            assert time.monotonic() - begun < 25, "processes that obey SIGTERM need no grace"
 
             assert await cluster.shim.containers() == []
             assert await cluster.network.attached() == frozenset()
