@@ -168,7 +168,7 @@ class Servers:
     async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
             server.close()
-        for _ in range(TURNS):
+        for _turn in range(TURNS):
             await asyncio.sleep(0)
         for writer in self._open.values():
             writer.transport.abort()
