@@ -8,7 +8,6 @@ it did before.
 import json
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,13 +163,7 @@ def serves(mesh: RunningMesh, since: float, outcome: str) -> bool:
 
 def kill(mesh: RunningMesh) -> None:
     """Kill the daemon, and start it again."""
-    pid = mesh.daemon_pid()
-    os.kill(pid, signal.SIGKILL)
-    stat = Path(f"/proc/{pid}/stat")
-    eventually(
-        lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z",
-        "the daemon dies",
-    )
+    mesh.kill_daemon()
     mesh.up()
 
 

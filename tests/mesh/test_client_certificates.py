@@ -79,24 +79,15 @@ def test_a_file_that_the_proxy_does_not_have_is_named_everywhere(
     shop.apply(rule(**files))
     try:
         waited = shop.kubectl(
-            "wait", "dr/bank", "-n", NAMESPACE, "--timeout=30s",
+            "wait", "dr/bank", "-n", NAMESPACE, "--timeout=60s",
             "--for=jsonpath={.status.conditions[?(@.type=='Accepted')].reason}=RejectedByProxy",
         )  # fmt: skip
         assert "condition met" in waited.stdout
         text = shop.kubectl("get", "dr", "bank", "-n", NAMESPACE, "-o", "yaml").stdout
         assert "client.shop refused outbound|443||bank.example.com" in text
-        for where, said in {
-            "status": text[text.index("status:") :],
-            "analyze": shop.mutua("analyze", "-n", NAMESPACE).stdout,
-            "events": shop.kubectl("get", "events", "-n", NAMESPACE).stdout,
-            "log": shop.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout,
-        }.items():
-            assert ABSENT in said, where
-        status = shop.mutua("proxy-status", "client.shop", "-v", "1").stdout
-        header, row = (re.split(" {2,}", line) for line in status.splitlines())
-        states = dict(zip(header, row, strict=True))
-        assert states["CDS"].startswith("ERROR (")
-        assert states["LDS"].startswith("SYNCED (")
+        assert ABSENT in text[text.index("status:") :]
+        named_everywhere(shop, ABSENT)
+        eventually(lambda: is_synced_but_for_clusters(shop), "what else there is has arrived")
         (config,) = json.loads(shop.mutua("ps", "client.shop", "-o", "json").stdout)
         (clusters,) = (
             one for one in config["genericXdsConfigs"] if one["typeUrl"].endswith(".Cluster")
@@ -106,6 +97,23 @@ def test_a_file_that_the_proxy_does_not_have_is_named_everywhere(
     finally:
         shop.kubectl("delete", "dr", "bank", "-n", NAMESPACE)
         shop.kubectl("delete", "events", "--all", "-n", NAMESPACE)
+
+
+def named_everywhere(mesh: RunningMesh, words: str) -> None:
+    """Wait until words are wherever one looks; which place has them first is open."""
+    for where, look in {
+        "analyze": lambda: mesh.mutua("analyze", "-n", NAMESPACE, check=False),
+        "events": lambda: mesh.kubectl("get", "events", "-n", NAMESPACE),
+        "log": lambda: mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod"),
+    }.items():
+        eventually(lambda look=look: words in look().stdout, f"{where} says {words}")
+
+
+def is_synced_but_for_clusters(mesh: RunningMesh) -> bool:
+    status = mesh.mutua("proxy-status", "client.shop", "-v", "1").stdout
+    header, row = (re.split(" {2,}", line) for line in status.splitlines())
+    states = dict(zip(header, row, strict=True))
+    return states["CDS"].startswith("ERROR (") and states["LDS"].startswith("SYNCED (")
 
 
 # The Secrets that a rule names.
@@ -165,7 +173,8 @@ class Vault:
             mesh.apply(json.dumps(one))
         mesh.apply(MANIFEST.partition("---")[2].partition("---")[0].replace("client", "other"))
         for pod in ("vault", "other"):
-            mesh.kubectl("wait", f"pod/{pod}", "-n", NAMESPACE, "--for=condition=Ready")
+            ready = ("--for=condition=Ready", "--timeout=60s")
+            mesh.kubectl("wait", f"pod/{pod}", "-n", NAMESPACE, *ready)
 
     def rule(self, mode: str) -> None:
         """Have the client call the vault with TLS, and its proxy ask for Secret `bank`."""
@@ -180,13 +189,14 @@ class Vault:
         obj = {"apiVersion": version, "kind": "DestinationRule", "metadata": metadata, "spec": spec}
         self.mesh.apply(json.dumps(obj))
         self.mesh.kubectl(
-            "wait", "dr/vault", "-n", NAMESPACE, "--for=condition=InForce", "--timeout=30s"
+            "wait", "dr/vault", "-n", NAMESPACE, "--for=condition=InForce", "--timeout=60s"
         )
 
     def call(self, client: str = "client") -> str:
         """Return whom the vault takes a client for, "" for nobody, or how the call failed."""
-        curl = ("curl", "-s", "-m", "5", "-w", "\n%{http_code}", "http://vault/")
-        said = self.mesh.kubectl("exec", client, "-n", NAMESPACE, "-c", "c", "--", *curl).stdout
+        curl = ("curl", "-s", "-m", "20", "-w", "\n%{http_code}", "http://vault/")
+        argv = ("exec", client, "-n", NAMESPACE, "-c", "c", "--", *curl)
+        said = self.mesh.kubectl(*argv, check=False).stdout
         body, _, status = said.rpartition("\n")
         return str(json.loads(body)["proved"]) if status == "200" else status
 
@@ -301,7 +311,8 @@ class Till:
         self.vault, self.mesh = vault, vault.mesh
         self.fill(vault.first)
         self.mesh.apply(json.dumps(TILL))
-        self.mesh.kubectl("wait", "pod/till", "-n", NAMESPACE, "--for=condition=Ready")
+        ready = ("--for=condition=Ready", "--timeout=60s")
+        self.mesh.kubectl("wait", "pod/till", "-n", NAMESPACE, *ready)
 
     def fill(self, own: Any, **others: str) -> None:
         """Replace the Secret that is mounted: a certificate of one's own, and roots."""
@@ -400,14 +411,9 @@ def test_a_broken_new_version_of_a_file_is_named_and_the_last_good_one_stays(til
     till.fill(till.vault.second, tls_crt="no certificate")
 
     eventually(till.is_refused, "the status says that the proxy refuses it")
+    assert "/etc/till/tls.crt" in till.condition("InForce")["message"]
+    named_everywhere(till.mesh, "/etc/till/tls.crt")
     log = till.mesh.kubectl("logs", "-n", "istio-system", "deploy/istiod").stdout
-    for where, said in {
-        "status": till.condition("InForce")["message"],
-        "analyze": till.mesh.mutua("analyze", "-n", NAMESPACE, check=False).stdout,
-        "events": till.mesh.kubectl("get", "events", "-n", NAMESPACE).stdout,
-        "log": log,
-    }.items():
-        assert "/etc/till/tls.crt" in said, where
     assert till.vault.second.key.splitlines()[1] not in log
     assert till.call() == "first"
     assert till.condition("Accepted")["status"] == "True"

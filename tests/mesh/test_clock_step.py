@@ -27,8 +27,9 @@ LIBRARY = Path(__file__).with_name("clock_step.c")
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
-BOUND = 10.0
-"""Seconds from a step to the end of the last failed request, at most."""
+BOUND = 20.0
+"""Seconds from a step to the end of the last failed request, at most, on a busy machine: two or
+three are usual, and who did not notice the step would look at the clock half an hour later."""
 
 CALM = 2.0
 """Seconds without a failure after which no more is expected: all looks at the clock come within one
@@ -37,6 +38,9 @@ CALM = 2.0
 CALLS = ("new:web:80", "new:web2:80", "lines:web:9000")
 """HTTP/1.1, HTTP/2 and raw TCP.  Each line of the latter takes a new connection between proxies, so
 that stream depends on valid certificates at every moment."""
+
+WINDOW = 6.0
+"""Seconds in which every stream has ended a request, on a busy machine."""
 
 EVERYTHING = {*CALLS, "grpc-calls", "grpc-stream"}
 
@@ -131,7 +135,7 @@ def told(mesh: RunningMesh, *words: str) -> set[str]:
 
 
 def require_events(mesh: RunningMesh, *words: str) -> None:
-    eventually(lambda: told(mesh, *words) == set(PODS), f"events with {words}", patience=BOUND)
+    eventually(lambda: told(mesh, *words) == set(PODS), f"events with {words}")
 
 
 def test_over_half_of_a_life_renews_at_once_and_nobody_notices(
@@ -196,11 +200,11 @@ def test_while_the_daemon_stands_still(town: RunningMesh, clock: SteppedClock) -
     with stopped([town.daemon_pid()]):
         clock.step(DAY)
         stepped = time.monotonic()
-        eventually(lambda: time.monotonic() > stepped + CALM, "connections ask for certificates")
+        eventually(lambda: time.monotonic() > stepped + WINDOW, "connections ask for certificates")
         woken = time.monotonic()
     require_healing(town, clock, "a day forward while the daemon was stopped")
 
-    during = [one for one in runs(town, stepped + 1.0) if one.ended < woken]
+    during = [one for one in runs(town, stepped) if one.first > stepped + 1.0 and one.ended < woken]
     lines = [one for one in during if one.stream == "lines:web:9000"]
     assert lines != []
     assert not any(one.is_good for one in lines), "the certificates had ended for proxies too"
@@ -230,7 +234,7 @@ def test_a_root_is_replaced_before_it_ends_and_when_the_clock_had_been_wrong_onc
     clock.step(ROOT_LIFETIME * 0.81)
     second = renewed(first, "eight years later")
     calm = time.monotonic()
-    eventually(lambda: time.monotonic() > calm + CALM, "requests")
+    eventually(lambda: time.monotonic() > calm + WINDOW, "requests")
     back = time.monotonic()
     clock.step(-ROOT_LIFETIME * 0.81)  # kubectl goes by the real time, and works again
     renewed(second, "when it begins in the future")

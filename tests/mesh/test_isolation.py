@@ -76,7 +76,7 @@ def cell(mesh: RunningMesh) -> RunningMesh:
 def attack(mesh: RunningMesh, code: str, *arguments: str) -> Any:
     """Run Python in the attacker's application container; return what it tells."""
     argv = ("exec", "-i", "-n", "cell", "attacker", "-c", "app", "--", "python3", "-", *arguments)
-    done = mesh.kubectl(*argv, stdin=ATTEMPTS + textwrap.dedent(code))
+    done = mesh.kubectl(*argv, stdin=ATTEMPTS + textwrap.dedent(code), timeout=240)
     return json.loads(done.stdout)
 
 
@@ -148,7 +148,7 @@ def test_no_daemon_surface_is_reachable_but_the_name_server(cell: RunningMesh) -
     def is_open(place):
         # The proxy accepts what it captures: only an answer, or silence, is an open port.
         with socket.socket() as s:
-            s.settimeout(5)
+            s.settimeout(20)
             try:
                 s.connect(place)
                 s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
@@ -236,7 +236,7 @@ def test_the_proxys_admin_tells_no_key(cell: RunningMesh) -> None:
     code = """
     import base64, http.client, re
     def get(path):
-        c = http.client.HTTPConnection("127.0.0.1", 15000, timeout=5)
+        c = http.client.HTTPConnection("127.0.0.1", 15000, timeout=30)
         c.request("GET", path)
         return c.getresponse().read().decode()
     dump = get("/config_dump?include_eds") + get("/certs") + get("/clusters") + get("/listeners")

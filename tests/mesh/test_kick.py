@@ -1,8 +1,6 @@
 """Whoever is kicked is refused, and everything that it has open is closed; nobody else notices."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -68,7 +66,9 @@ def stays_cut_off(mesh: RunningMesh, name: str) -> None:
 
 
 def pod_of(mesh: RunningMesh, name: str) -> str:
-    pods = mesh.get("pods", "-n", "shop", "-l", f"app={name}")["items"]
+    """Return the name of an application's pod; between two there may be none for a moment."""
+    argv = ("pods", "-n", "shop", "-l", f"app={name}")
+    pods = eventually(lambda: mesh.get(*argv)["items"], f"a pod of {name}")
     return str(pods[0]["metadata"]["name"])
 
 
@@ -152,7 +152,7 @@ def test_a_kick_survives_the_daemon_and_a_new_pod(shop: RunningMesh) -> None:
     shop.mutua("kick", BAD)
     wait_cut_off(shop, "bad")
 
-    os.kill(shop.daemon_pid(), signal.SIGKILL)
+    shop.kill_daemon()
     shop.up()
     stays_cut_off(shop, "bad")
     pod = pod_of(shop, "bad")

@@ -34,6 +34,9 @@ DWELL = 0.05
 LATE = 0.05
 """Seconds by which the control plane hears one of the proxies later."""
 
+TURN = 0.3
+"""Seconds until a proxy that was stopped has caught up, on a busy machine."""
+
 PROGRAMS = Path(load.__file__).parent
 SERVER = (PROGRAMS / "server.py").read_text()
 CLIENT = (PROGRAMS / "client.py").read_text()
@@ -211,7 +214,7 @@ def pods(mesh: RunningMesh) -> list[dict[str, Any]]:
 
 
 Halt = tuple[float, float]
-"""From when to when a proxy was stopped."""
+"""From when to when a proxy was stopped, and its workers' first turn afterwards."""
 
 
 @contextmanager
@@ -234,7 +237,7 @@ def troubled(town: Town) -> Iterator[list[Halt]]:
             os.kill(stopped, signal.SIGSTOP)
             over.wait(0.3)
             os.kill(stopped, signal.SIGCONT)
-            halts.append((halted, time.monotonic()))
+            halts.append((halted, time.monotonic() + TURN))
 
     def cut() -> None:
         while not over.wait(6.0):
@@ -362,8 +365,10 @@ def test_what_an_envoy_refuses_is_said_and_stops_nothing_else(town: Town) -> Non
     assert "||web.flip.svc.cluster.local: Proto constraint" in conditions["InForce"]
     assert "Sni: value length must be at most 255 bytes" in conditions["InForce"]
     assert conditions["Accepted"] == "held back: the mesh does without it"
-    events = town.mesh.kubectl("get", "events", "-n", "flip").stdout
-    assert "RejectedByProxy" in events
+    eventually(
+        lambda: "RejectedByProxy" in town.mesh.kubectl("get", "events", "-n", "flip").stdout,
+        "an Event says so",
+    )
 
     apply(town.mesh, [rule("refused", "web", {"tls": {"mode": "ISTIO_MUTUAL"}})])
     in_force(town.mesh, "dr/refused")

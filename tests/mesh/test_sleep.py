@@ -115,7 +115,7 @@ def test_a_nap_of_the_daemon_disturbs_nobody(town: RunningMesh) -> None:
 
     soonest = min(ends(town))
     with stopped([daemon]):
-        sleep_until(soonest - timedelta(seconds=TTL * 0.1))
+        sleep_until(soonest - timedelta(seconds=TTL * 0.3))  # after it was due for renewal
         slept = time.monotonic() - began
     eventually(lambda: min(ends(town)) > soonest, "renewed", patience=BOUND)
     time.sleep(RUN)

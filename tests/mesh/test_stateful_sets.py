@@ -1,8 +1,6 @@
 """Meshed StatefulSets behind headless Services: each pod by its own name, over mutual TLS."""
 
 import json
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,8 +32,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Answer).serve_forever()
 
 ASK = """
 import socket, sys
-with socket.create_connection((sys.argv[1], 9000), 5) as s:
-    s.settimeout(5)
+with socket.create_connection((sys.argv[1], 9000), 20) as s:
     s.sendall(b"hello\\n")
     print(s.makefile().readline().strip())
 """
@@ -51,12 +48,12 @@ while not os.path.exists("/tmp/enough"):
             seen["away"] += 1
             continue
         try:
-            with socket.create_connection((address, 9000), 5) as s:
-                s.settimeout(5)
+            with socket.create_connection((address, 9000), 20) as s:
                 s.sendall(b"hello\\n")
                 seen[s.makefile().readline().strip() or "closed"] += 1
         except OSError as error:
             seen[repr(error)] += 1
+    open("/tmp/asking", "a").close()
 print(json.dumps(seen))
 """
 
@@ -143,8 +140,14 @@ def run(mesh: RunningMesh, pod: str, *argv: str) -> str:
 
 def get(mesh: RunningMesh, pod: str, host: str) -> dict[str, Any]:
     """Return what a request over HTTP was answered, {} when it was refused."""
-    said = run(mesh, pod, "curl", "-s", "-m", "5", f"http://{host}:8080/")
+    said = run(mesh, pod, "curl", "-s", "-m", "20", f"http://{host}:8080/")
     answer: dict[str, Any] = json.loads(said) if said.startswith("{") else {}
+    return answer
+
+
+def first_answer(mesh: RunningMesh, host: str) -> dict[str, Any]:
+    """Return what the meshed client is answered first: a name may come a moment after its pod."""
+    answer: dict[str, Any] = eventually(lambda: get(mesh, "inside", host), f"{host} answers")
     return answer
 
 
@@ -163,7 +166,7 @@ def demand_mutual_tls(mesh: RunningMesh) -> None:
 
 def test_each_pod_is_reached_by_its_own_name_over_mutual_tls(shop: RunningMesh) -> None:
     for pod, name in zip(PODS, ("web-0.web.shop", "web-1.web"), strict=True):
-        answer = get(shop, "inside", name)
+        answer = first_answer(shop, name)
         assert answer["host"] == pod
         assert "URI=spiffe://cluster.local/ns/shop/sa/default" in answer["proof"]
         assert run(shop, "inside", "python3", "/p/ask.py", f"{pod}.web.shop") == f"{pod}\n"
@@ -199,9 +202,12 @@ def test_whoever_finds_a_pod_s_name_reaches_it_over_mutual_tls(shop: RunningMesh
 
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(run, shop, "inside", "python3", "/p/keep_asking.py")
-        shop.kubectl("rollout", "restart", "sts/web", "-n", "shop")
-        rolled_out(shop, "web")
-        run(shop, "inside", "touch", "/tmp/enough")
+        try:
+            eventually(lambda: run(shop, "inside", "ls", "/tmp/asking"), "it asks")
+            shop.kubectl("rollout", "restart", "sts/web", "-n", "shop")
+            rolled_out(shop, "web")
+        finally:
+            run(shop, "inside", "touch", "/tmp/enough")
         seen = json.loads(asking.result())
 
     assert seen.keys() == {"web-0", "web-1", "away"}, seen
@@ -212,7 +218,7 @@ def test_names_outlive_the_pods_and_a_rollout_outlives_the_daemon(shop: RunningM
 
     shop.kubectl("rollout", "restart", "sts/web", "-n", "shop")
     eventually(lambda: identities(shop) != before, "the first pod is replaced")
-    os.kill(shop.daemon_pid(), signal.SIGKILL)
+    shop.kill_daemon()
     shop.up()
     rolled_out(shop, "web")
 
@@ -226,7 +232,7 @@ def test_names_outlive_the_pods_and_a_rollout_outlives_the_daemon(shop: RunningM
 def test_scaling_adds_and_removes_at_the_end(shop: RunningMesh) -> None:
     shop.kubectl("scale", "sts/web", "-n", "shop", "--replicas=3")
     rolled_out(shop, "web")
-    assert "URI=spiffe://" in get(shop, "inside", "web-2.web.shop")["proof"]
+    assert "URI=spiffe://" in first_answer(shop, "web-2.web.shop")["proof"]
 
     shop.kubectl("scale", "sts/web", "-n", "shop", "--replicas=2")
     shop.kubectl("wait", "--for=delete", "pod/web-2", "-n", "shop", "--timeout=60s")
@@ -302,8 +308,9 @@ def test_a_wrong_image_is_corrected_and_kubectl_goes_back_to_it(shop: RunningMes
 
 def test_deleting_the_set_takes_pods_and_names_along(shop: RunningMesh) -> None:
     shop.kubectl("delete", "sts", "--all", "-n", "shop")
-    shop.kubectl("wait", "--for=delete", "pod", "-l", "app in (web,early,oops)", "-n", "shop")
+    gone = ("--for=delete", "pod", "-l", "app in (web,early,oops)", "--timeout=60s")
+    shop.kubectl("wait", *gone, "-n", "shop")
 
-    left = shop.kubectl("get", "sts,controllerrevisions", "-n", "shop", "-o", "name").stdout
-    assert left == ""
+    left = ("get", "sts,controllerrevisions", "-n", "shop", "-o", "name")
+    eventually(lambda: shop.kubectl(*left).stdout == "", "neither sets nor revisions are left")
     eventually(lambda: not run(shop, "outside", "getent", "hosts", "web-0.web"), "no such name")

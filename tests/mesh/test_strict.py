@@ -18,14 +18,18 @@ import pytest
 
 from mutua.testing.running_mesh import RunningMesh, eventually
 
-SOON = 3.0
-"""Seconds in which a wave that hurts somebody has to be undone."""
+WATCH = 60
+"""Seconds for which the one wave is watched that hurts somebody."""
+
+SOON = 20.0
+"""Seconds in which it has to be undone: mostly for commands of this test, on a busy machine; a
+guard that acts at the end of its watch would be later by far."""
 
 CALL = """
 import http.client, sys, time
 while True:
     try:
-        link = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
+        link = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=30)
         link.request("GET", "/etc/hostname")
         said = link.getresponse().status
         link.close()
@@ -163,7 +167,7 @@ def said(mesh: RunningMesh, at: str, name: str) -> list[tuple[float, str]]:
 
 
 def curl(mesh: RunningMesh, at: str, name: str, host: str) -> str:
-    argv = ("exec", "-n", at, f"deploy/{name}", "-c", "c", "--", "curl", "-s", "-m", "2")
+    argv = ("exec", "-n", at, f"deploy/{name}", "-c", "c", "--", "curl", "-s", "-m", "15")
     done = mesh.kubectl(*argv, "-o", "/dev/null", "-w", "%{http_code}", host, check=False)
     return done.stdout
 
@@ -174,7 +178,7 @@ def policies(mesh: RunningMesh, at: str) -> dict[str, str]:
 
 
 def is_in_force(mesh: RunningMesh, at: str) -> bool:
-    argv = ("wait", "--for=condition=InForce", "pa/default", "-n", at, "--timeout=1s")
+    argv = ("wait", "--for=condition=InForce", "pa/default", "-n", at, "--timeout=10s")
     return mesh.kubectl(*argv, check=False).returncode == 0
 
 
@@ -204,7 +208,9 @@ def test_whoever_calls_in_plaintext_is_named_with_the_reason(shop: RunningMesh) 
         status, found = plan(shop)
         known = callers(found)
         # The holder's connection stays open, so its program can be told, too.
-        is_complete = known.keys() >= expected.keys() and known["holder"]["process"]
+        # Counts are told some seconds later.
+        calls = sum(port["calls"] for port in found["ports"] if port["port"] == 8080)
+        is_complete = known.keys() >= expected.keys() and known["holder"]["process"] and calls
         return (status, found) if is_complete else None
 
     status, found = eventually(all_seen, "everybody is seen")
@@ -287,7 +293,7 @@ def test_the_remedies_are_commands_that_work_and_then_the_switch_hurts_nobody(
 
 
 def test_a_wave_is_reverted_when_somebody_unknown_starts_to_fail(shop: RunningMesh) -> None:
-    with applying(shop, "-n", "back", "--watch", "60s") as process:
+    with applying(shop, "-n", "back", "--watch", f"{WATCH}s") as process:
         eventually(lambda: is_in_force(shop, "back"), "STRICT is in force")
         assert curl(shop, "street", "hidden", "http://api.back/") == "000"
         refused = time.monotonic()
@@ -297,7 +303,7 @@ def test_a_wave_is_reverted_when_somebody_unknown_starts_to_fail(shop: RunningMe
             every=0.01,
         )
         took = time.monotonic() - refused
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert took < SOON
     assert process.returncode == 1
@@ -306,7 +312,10 @@ def test_a_wave_is_reverted_when_somebody_unknown_starts_to_fail(shop: RunningMe
     assert "deploy/hidden.street" in wave["why"]
     assert "deploy/api.back on 8080" in wave["why"]
     assert policies(shop, "back") == {}
-    assert "deploy/hidden.street" in shop.kubectl("get", "events", "-n", "back").stdout
+    eventually(
+        lambda: "deploy/hidden.street" in shop.kubectl("get", "events", "-n", "back").stdout,
+        "an Event says why",
+    )
 
 
 def test_a_command_that_is_interrupted_puts_the_policy_back(shop: RunningMesh) -> None:
@@ -314,10 +323,10 @@ def test_a_command_that_is_interrupted_puts_the_policy_back(shop: RunningMesh) -
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
         "metadata: {name: default, namespace: back}\nspec: {mtls: {mode: PERMISSIVE}}\n"
     )
-    with applying(shop, "-n", "back", "--force") as process:
+    with applying(shop, "-n", "back", "--force", "--watch", "60s") as process:
         eventually(lambda: policies(shop, "back") == {"default": "STRICT"}, "it is switched")
         os.kill(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert [wave["outcome"] for wave in json.loads(output)["waves"]] == ["interrupted"]

@@ -24,7 +24,8 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "CrashLoopBackOff", "farewell"),
     "port-taken": (
         ("containers: [{name: a, image: x, command: [sh, -c, "
-         "python3 -m http.server 8000 & sleep 1; exec python3 -m http.server 8000]}]"),
+         "python3 -m http.server 8000 & until curl -so /dev/null localhost:8000; do sleep 1; done; "
+         "exec python3 -m http.server 8000]}]"),
         "CrashLoopBackOff", "Address already in use"),
     "unknown-image": (
         "containers: [{name: a, image: 'registry.example.com/shop/web:v1'}]",
@@ -62,11 +63,10 @@ def status(mesh: RunningMesh, name: str) -> str:
 def test_a_pod_that_cannot_run_says_why_and_what_to_do(broken: RunningMesh, name: str) -> None:
     _, reason, words = BROKEN[name]
 
-    eventually(lambda: status(broken, name) == reason, f"{name} shows {reason}", patience=20)
+    eventually(lambda: status(broken, name) == reason, f"{name} shows {reason}")
     described = eventually(
         lambda: words in (text := broken.kubectl("describe", "pod", name).stdout) and text,
         f"describe says {words}",
-        patience=20,
     )
     assert "Events:" in described
 
@@ -78,7 +78,7 @@ def test_an_image_added_to_the_catalogue_runs_without_a_restart(broken: RunningM
         "data: {shop: 'registry.example.com/shop/web: sleep infinity'}\n"
     )
 
-    broken.kubectl("wait", "--for=condition=Ready", "pod/unknown-image", "--timeout=30s")
+    broken.kubectl("wait", "--for=condition=Ready", "pod/unknown-image", "--timeout=60s")
 
 
 def test_a_crash_is_counted_and_its_output_kept(broken: RunningMesh) -> None:
@@ -86,12 +86,12 @@ def test_a_crash_is_counted_and_its_output_kept(broken: RunningMesh) -> None:
         (container,) = broken.get("pod", "crash")["status"]["containerStatuses"]
         return container["lastState"].get("terminated") and container
 
-    container = eventually(ended, "a second attempt", patience=20)
+    container = eventually(ended, "a second attempt")
     assert container["lastState"]["terminated"]["exitCode"] == 3
     assert container["restartCount"] >= 1
     assert broken.kubectl("logs", "crash", "-p").stdout == "farewell\n"
 
 
 def test_a_broken_pod_leaves_when_it_is_told_to(broken: RunningMesh) -> None:
-    broken.kubectl("delete", "pod", *BROKEN, "--timeout=30s")
+    broken.kubectl("delete", "pod", *BROKEN, "--timeout=60s")
     assert broken.get("pods")["items"] == []

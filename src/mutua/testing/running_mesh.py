@@ -6,6 +6,7 @@ PATH.  `RunningMesh.leftovers` is how a test proves that stopping it left nothin
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,13 @@ class RunningMesh:
             # Kept, so that what is found in it later is this mesh's and not another's.
             self._namespaces.add(self._held.enter_context(kept_user_namespace(pid)))
         return pid
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon, and wait until it is dead: until then no other can be started."""
+        from mutua.cli import lock
+
+        os.kill(self.daemon_pid(), signal.SIGKILL)
+        eventually(lambda: lock.holder(self.layout) is None, "the daemon dies")
 
     def members(self) -> list[Member]:
         """Return the processes of the mesh."""
