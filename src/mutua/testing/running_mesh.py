@@ -21,6 +21,9 @@ from mutua.runtime.membership import Member, kept_user_namespace, live_members, 
 PATIENCE: Final = 60.0
 """Seconds any single wait may take; a mesh on a busy two-core machine needs a few."""
 
+COMMAND: Final = 90.0
+"""Seconds a command may take: more than it waits itself, so that its own words tell what for."""
+
 SHORTEST_PAUSE: Final = 0.05
 """Seconds between two looks at something that is quick to look at."""
 
@@ -55,13 +58,13 @@ class RunningMesh:
         self.daemon_pid()
 
     def mutua(
-        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
+        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = COMMAND
     ) -> subprocess.CompletedProcess[str]:
         """Run a mutua command."""
         return self._run([sys.executable, "-m", "mutua", *argv], stdin, timeout, check=check)
 
     def kubectl(
-        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = PATIENCE
+        self, *argv: str, check: bool = True, stdin: str | None = None, timeout: float = COMMAND
     ) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl against the mesh."""
         return self._run(["kubectl", *argv], stdin, timeout, check=check)
