@@ -82,15 +82,11 @@ def control_plane(mesh: RunningMesh) -> dict[str, Any]:
 
     def one() -> dict[str, Any] | None:
         pods = mesh.get("pods", "-n", "istio-system", "-l", "app=istiod")["items"]
-        ready = [each for each in pods if all(one["ready"] for one in statuses(each) or NOT_YET)]
+        ready = [each for each in pods if any(one["ready"] for one in statuses(each))]
         return ready[0] if len(pods) == len(ready) == 1 else None
 
     found: dict[str, Any] = eventually(one, "one ready pod of istiod")
     return found
-
-
-NOT_YET: list[dict[str, Any]] = [{"ready": False, "lastState": {}}]
-"""Stands for the containers of a pod that has just been made."""
 
 
 def statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
