@@ -14,8 +14,9 @@ from typing import Final
 from mutua.foundation.errors import Conflict
 from mutua.foundation.layout import Layout
 
-PATIENCE: Final = 0.2
-"""Seconds to wait for the lock: `holder` takes a shared one for an instant."""
+PATIENCE: Final = 1.0
+"""Seconds to wait for the lock: `holder` takes a shared one for an instant, and a daemon that was
+killed takes a moment to die."""
 
 
 class AlreadyRunning(Conflict):
@@ -42,7 +43,7 @@ def acquire(layout: Layout) -> int:
                 f"the mesh {layout.name!r} is already running (pid {pid or 'unknown'})",
                 hint="use `mutua shell`, stop it with `mutua down`, or start another with --name",
             )
-        time.sleep(PATIENCE / 10)
+        time.sleep(PATIENCE / 50)
     record(fd, os.getpid())
     return fd
 

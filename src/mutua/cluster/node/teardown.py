@@ -23,10 +23,11 @@ KILLED_WITHIN: Final = 5.0
 UNLISTED_WITHIN: Final = 1.0
 """Seconds that the controllers may take to strike a leaving pod off its Services."""
 
-LINGER: Final = 0.25
+LINGER: Final = 0.5
 """Seconds a pod goes on serving once it is struck off: the proxies and the Service table follow
-within tens of milliseconds, and requests under way need an answer.  Kubernetes sends SIGTERM at
-once, so that every rollout loses requests unless the pod has a preStop hook that sleeps."""
+within tens of milliseconds, on a busy machine within a few tenths, and requests under way need an
+answer.  Kubernetes sends SIGTERM at once, so that every rollout loses requests unless the pod has a
+preStop hook that sleeps."""
 
 LOOK: Final = 0.02
 """Seconds between looks at the EndpointSlices."""
