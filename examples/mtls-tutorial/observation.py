@@ -2,9 +2,11 @@
 
 import json
 import re
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 REFUSED: Final = {
@@ -16,6 +18,9 @@ REFUSED: Final = {
 
 PAUSE: Final = 0.5
 """Seconds between two tries."""
+
+LIMIT: Final = 120
+"""Seconds a command may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,32 @@ class Step:
     check: Check
     patience: float = 0.0
 
-    def observe(self, run: Callable[[], Result]) -> tuple[Result, Observation]:
+    def observe(
+        self, folder: Path, environ: Mapping[str, str], *, kubectl: str, istioctl: str
+    ) -> tuple[Result, Observation]:
         """Run the command, again while it does not show what is expected and there is patience."""
+        command = self.command.format(kubectl=kubectl, istioctl=istioctl)
         deadline = time.monotonic() + self.patience
         while True:
-            result = run()
+            result = _run(command, folder, environ)
             seen = self.check(result)
             if seen.matched or time.monotonic() >= deadline:
                 return result, seen
             time.sleep(PAUSE)
+
+
+def _run(command: str, folder: Path, environ: Mapping[str, str]) -> Result:
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def succeeded(result: Result) -> Observation:

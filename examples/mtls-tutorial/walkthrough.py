@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from observation import Result, Step
+from observation import Step
 from transcript import CLEANUP, EXERCISES
 
 HERE = Path(__file__).parent
@@ -31,21 +31,7 @@ def perform(step: Step, environ: dict[str, str], kubectl: str) -> bool:
     shown = step.command.format(kubectl="kubectl", istioctl="istioctl")
     print(f"\n  {step.why}\n  {paint('$ ' + shown, '1')}", flush=True)
     started = time.monotonic()
-
-    def run() -> Result:
-        done = subprocess.run(
-            step.command.format(kubectl=kubectl, istioctl=f"{mutua} istioctl"),
-            shell=True,
-            cwd=HERE,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    done, seen = step.observe(run)
+    done, seen = step.observe(HERE, environ, kubectl=kubectl, istioctl=f"{mutua} istioctl")
     took = time.monotonic() - started
     verdict = paint("ok", "32") if seen.matched else paint("MISMATCH", "31")
     print(f"    expected  {step.expected}")

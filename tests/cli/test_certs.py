@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,15 @@ import pytest
 from mutua.controlplane.coherence.coherence import SAMPLED
 from mutua.testing.running_mesh import RunningMesh, eventually
 
-TUTORIAL = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
-
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+def mesh(
+    tmp_path_factory: pytest.TempPathFactory, start_services: Callable[[RunningMesh], None]
+) -> Iterator[RunningMesh]:
     running = RunningMesh(Path(tmp_path_factory.mktemp("mesh")), name="certs")
     try:
         running.up()
-        for name in ("01-test-services.yaml", "03-non-mesh-pod.yaml"):
-            running.apply((TUTORIAL / name).read_text())
-        wait = ("wait", "--timeout=60s", "--for=condition=")
-        for namespace in ("mtls-test", "default"):  # Deployments: their pods may not be there yet
-            running.kubectl(*wait[:2], f"{wait[2]}Available", "-n", namespace, "deploy", "--all")
-        running.kubectl(*wait[:2], f"{wait[2]}Ready", "-n", "mtls-test", "pod/plain-pod")
+        start_services(running)
         yield running
     finally:
         running.mutua("down", "--purge")

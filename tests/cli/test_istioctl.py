@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from mutua.cli.istioctl.admin import Admin
 from mutua.foundation.errors import Unavailable
 from mutua.testing.running_mesh import RunningMesh, eventually
 
-TUTORIAL = Path(__file__).parents[2] / "examples" / "mtls-tutorial"
-
 STRICT = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -30,16 +28,13 @@ spec: {mtls: {mode: STRICT}}
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+def mesh(
+    tmp_path_factory: pytest.TempPathFactory, start_services: Callable[[RunningMesh], None]
+) -> Iterator[RunningMesh]:
     running = RunningMesh(Path(tmp_path_factory.mktemp("mesh")), name="istioctl")
     try:
         running.up()
-        for name in ("01-test-services.yaml", "03-non-mesh-pod.yaml"):
-            running.apply((TUTORIAL / name).read_text())
-        wait = ("wait", "--timeout=60s", "--for=condition=")
-        for namespace in ("mtls-test", "default"):  # Deployments: their pods may not be there yet
-            running.kubectl(*wait[:2], f"{wait[2]}Available", "-n", namespace, "deploy", "--all")
-        running.kubectl(*wait[:2], f"{wait[2]}Ready", "-n", "mtls-test", "pod/plain-pod")
+        start_services(running)
         for client in ("curl-client", "httpbin"):
             line = f"pc endpoint deploy/{client}.mtls-test --port 80 --status healthy"
             eventually(partial(istioctl_shows, running, line, "HEALTHY"), f"{client} knows httpbin")

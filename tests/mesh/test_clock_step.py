@@ -27,9 +27,8 @@ LIBRARY = Path(__file__).with_name("clock_step.c")
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
-BOUND = 20.0
-"""Seconds from a step to the end of the last failed request, at most, on a busy machine: two or
-three are usual, and who did not notice the step would look at the clock half an hour later."""
+BOUND = 10.0
+"""Seconds from a step to the end of the last failed request, at most."""
 
 CALM = 2.0
 """Seconds without a failure after which no more is expected: all looks at the clock come within one

@@ -34,9 +34,6 @@ DWELL = 0.05
 LATE = 0.05
 """Seconds by which the control plane hears one of the proxies later."""
 
-TURN = 0.3
-"""Seconds until a proxy that was stopped has caught up, on a busy machine."""
-
 PROGRAMS = Path(load.__file__).parent
 SERVER = (PROGRAMS / "server.py").read_text()
 CLIENT = (PROGRAMS / "client.py").read_text()
@@ -214,7 +211,7 @@ def pods(mesh: RunningMesh) -> list[dict[str, Any]]:
 
 
 Halt = tuple[float, float]
-"""From when to when a proxy was stopped, and its workers' first turn afterwards."""
+"""From when to when a proxy was stopped."""
 
 
 @contextmanager
@@ -237,7 +234,7 @@ def troubled(town: Town) -> Iterator[list[Halt]]:
             os.kill(stopped, signal.SIGSTOP)
             over.wait(0.3)
             os.kill(stopped, signal.SIGCONT)
-            halts.append((halted, time.monotonic() + TURN))
+            halts.append((halted, time.monotonic()))
 
     def cut() -> None:
         while not over.wait(6.0):

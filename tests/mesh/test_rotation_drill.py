@@ -54,7 +54,7 @@ SCRIPT = Path(__file__).parents[2] / "examples/mtls-tutorial/create-custom-ca.sh
 FILES = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 STAGES = ("Distribute", "Issue", "Withdraw")
 EXPECTED = {*STREAMS, HELD, *CALLS}
-AFTER = 5.0
+AFTER = 2.0
 """Seconds after an Envoy's pod is ready again in which a request may still fail, or have begun
 before its death."""
 

@@ -32,8 +32,8 @@ from mutua.testing.running_mesh import RunningMesh, eventually
 TTL = 20.0
 """Seconds that certificates live here."""
 
-BOUND = 15.0
-"""Seconds from waking to the first good request, at most, on a busy machine."""
+BOUND = 10.0
+"""Seconds from waking to the first good request, at most."""
 
 WORTH_AN_EVENT = timedelta(seconds=32)
 """How late a renewal is that an event tells of: see docs/how-to/inspect-certificates.md."""

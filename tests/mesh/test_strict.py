@@ -21,9 +21,8 @@ from mutua.testing.running_mesh import RunningMesh, eventually
 WATCH = 60
 """Seconds for which the one wave is watched that hurts somebody."""
 
-SOON = 20.0
-"""Seconds in which it has to be undone: mostly for commands of this test, on a busy machine; a
-guard that acts at the end of its watch would be later by far."""
+SOON = 3.0
+"""Seconds in which it has to be undone."""
 
 CALL = """
 import http.client, sys, time

@@ -3,7 +3,6 @@
 import importlib.util
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -48,22 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("step", STEPS)
 def test_the_tutorial_shows_what_it_promises(step, mesh: RunningMesh, folder: Path) -> None:
     istioctl = shlex.join([sys.executable, "-m", "mutua", "istioctl"])
-    command = step.command.format(kubectl="kubectl", istioctl=istioctl)
-
-    def run():
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=folder,
-            env=mesh.environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        return OBSERVATION.Result(done.returncode, done.stdout, done.stderr)
-
-    done, seen = step.observe(run)
-    assert seen.matched, f"$ {command}\n{seen.seen}\n{done.stderr}\n{mesh.daemon_log()[-3000:]}"
+    done, seen = step.observe(folder, mesh.environ, kubectl="kubectl", istioctl=istioctl)
+    assert seen.matched, (
+        f"$ {step.command}\n{seen.seen}\n{done.stderr}\n{mesh.daemon_log()[-3000:]}"
+    )
 
 
 def test_every_file_of_the_tutorial_is_applied_once_in_its_order() -> None:

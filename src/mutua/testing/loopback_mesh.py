@@ -20,15 +20,13 @@ from mutua.model.snapshot import MeshSnapshot
 from mutua.model.workload import Workload
 from mutua.policy.inbound import Content
 from mutua.testing.client_hello import client_hello, read_client_hello
+from mutua.testing.polling import accepted_are_served
 
 PATIENCE: Final = 20.0
 """Seconds to wait for an answer that should come."""
 
 SILENCE: Final = 0.3
 """Seconds without a byte after which a connection counts as hanging."""
-
-TURNS: Final = 10
-"""Of the event loop, more than enough to begin to serve whom it has accepted."""
 
 FIRST_BYTES: Final = 65536
 TLS_HANDSHAKE: Final = b"\x16\x03"
@@ -168,8 +166,7 @@ class Servers:
     async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
             server.close()
-        for _turn in range(TURNS):
-            await asyncio.sleep(0)
+        await accepted_are_served()
         for writer in self._open.values():
             writer.transport.abort()
         await asyncio.gather(*self._open)

@@ -28,3 +28,13 @@ async def eventually(holds: Callable[[], Any], what: str = "the condition holds"
                 await asyncio.sleep(PAUSE)
     except TimeoutError:
         raise AssertionError(f"not within {PATIENCE:g} s: {what}") from None
+
+
+TURNS: Final = 10
+"""Of the event loop, more than enough to begin to serve whom it has accepted."""
+
+
+async def accepted_are_served() -> None:
+    """Return once every connection that a server has accepted has reached its handler."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

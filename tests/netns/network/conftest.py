@@ -29,6 +29,7 @@ import pytest
 
 from mutua.runtime import linux
 from mutua.runtime.network.node import NodeNetwork
+from mutua.testing.polling import accepted_are_served
 
 SUCCESS = "done"
 """What the child reports if nothing went wrong."""
@@ -41,9 +42,6 @@ ANSWER = 20.0
 
 SO_ORIGINAL_DST = 80
 """Where a redirected connection was going (linux/netfilter_ipv4.h)."""
-
-TURNS = 10
-"""Of the event loop, more than enough for it to serve whom it has accepted."""
 
 HERE = Path(__file__).parent
 
@@ -180,8 +178,7 @@ class Lab:
     async def __aexit__(self, *failure: object) -> None:
         for server in self.servers:
             server.close()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await accepted_are_served()
         for connection in self.connections:
             connection.close()
         for writer in self.served:

@@ -113,7 +113,7 @@ def _drive(poll: selectors.BaseSelector, seconds: float) -> Result:
                 continue
             now = time.perf_counter()
             failures += not good
-            if count_from <= now < end or (now >= end and not latencies):
+            if now >= count_from and (now < end or not latencies):
                 latencies.append(now - client.sent_at)
                 last = now
             client.send()
